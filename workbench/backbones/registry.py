@@ -1,0 +1,137 @@
+"""Names → networks. The table is static, so listing needs no torch; a family is imported when one of it is built."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import importlib
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..errors import WorkbenchError, did_you_mean
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# family: (class, variants). The module is workbench.backbones.<family>; it offers <class>, <class>Config, VARIANTS.
+FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "fasternet": ("FasterNet", tuple(f"fasternet_{v}" for v in ("t0", "t1", "t2", "s", "m", "l"))),
+    "starnet": ("StarNet", tuple(f"starnet_{v}" for v in ("s1", "s2", "s3", "s4", "s050", "s100", "s150"))),
+    "mobileone": ("MobileOne", tuple(f"mobileone_s{i}" for i in range(5))),
+    "vanillanet": (
+        "VanillaNet",
+        tuple(f"vanillanet_{v}" for v in (*range(5, 14), "13_x1_5", "13_x1_5_ada_pool")),
+    ),
+}
+_FAMILY_OF = {variant: family for family, (_, variants) in FAMILIES.items() for variant in variants}
+_custom: dict[str, Callable[..., nn.Module]] = {}  # what `register` added
+
+
+def list_backbones(pattern: str = "*") -> list[str]:
+    """Return the names of all variants, and of backbones you registered, that match a shell-style pattern.
+
+    >>> list_backbones("fasternet*")
+    ['fasternet_t0', 'fasternet_t1', 'fasternet_t2', 'fasternet_s', 'fasternet_m', 'fasternet_l']
+    """
+    return [n for n in (*_FAMILY_OF, *_custom) if fnmatch.fnmatchcase(n, pattern)]
+
+
+def family_of(name: str) -> str | None:
+    """Return the family a variant or family name belongs to, or None.
+
+    >>> family_of("starnet_s1")
+    'starnet'
+    """
+    return name if name in FAMILIES else _FAMILY_OF.get(name)
+
+
+def is_backbone(name: str) -> bool:
+    """Return whether `create_backbone` knows `name`: a variant, a family, a registered name or ``timm:…``."""
+    return name in _custom or family_of(name) is not None or name.startswith("timm:")
+
+
+def config_of(name: str, **changes: Any) -> Any:
+    """Return the frozen configuration of a variant (or of a family's defaults) with `changes` applied.
+
+    Raises:
+        TypeError: a keyword is not part of the family's configuration; the message lists near names.
+    """
+    family = family_of(name)
+    if family is None:
+        raise unknown(name)
+    module = importlib.import_module(f".{family}", __package__)
+    cls = getattr(module, f"{FAMILIES[family][0]}Config")
+    fields = {f.name for f in dataclasses.fields(cls)}
+    for key in changes:
+        if key not in fields:
+            hint = did_you_mean(key, fields) or f"; expected one of {', '.join(sorted(fields))}"
+            raise TypeError(f"{name} has no configuration keyword {key!r}{hint}")
+    return cls(**changes) if name == family else dataclasses.replace(module.VARIANTS[name], **changes)
+
+
+def unknown(name: str) -> WorkbenchError:
+    """Return the error for a name that is no backbone, with the nearest names."""
+    known = [*FAMILIES, *_FAMILY_OF, *_custom]
+    hint = did_you_mean(name, known) or "; `workbench list` prints the names"
+    return WorkbenchError(f"unknown backbone {name!r}{hint}")
+
+
+def create_backbone(
+    name: str,
+    *,
+    num_classes: int = 0,
+    in_chans: int = 3,
+    deploy: bool = False,
+    weights: str | Mapping[str, Any] | None = None,
+    out_norm: bool | tuple[str, ...] = False,
+    **config: Any,
+) -> nn.Module:
+    """Build a backbone by name.
+
+    Args:
+        name: a variant (``"starnet_s1"``), a family (``"starnet"``) with the official configuration keywords, a name
+            you registered, or ``"timm:MODEL"``.
+        num_classes: classes of the classifier; 0 builds the bare backbone.
+        in_chans: image channels.
+        deploy: build the deploy form (branches merged, BN folded) directly.
+        weights: ``"imagenet"``, a path, a state dict, or None for random initialisation. See `load_weights`.
+        out_norm: FasterNet's per-level norms; True, or the names of the levels that get one.
+        **config: changes to the variant's configuration.
+
+    Returns:
+        A module with ``feature_info``, ``forward_features(x) → [P2, P3, P4, P5]`` and ``forward(x)``.
+
+    Raises:
+        WorkbenchError: the name is unknown; the message lists near names.
+        TypeError: a keyword is not part of the family's configuration.
+
+    >>> create_backbone("fasternet_t0").feature_info[1].channels
+    80
+    """
+    for key, value, least in (("num_classes", num_classes, 0), ("in_chans", in_chans, 1)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise WorkbenchError(f"{key}={value!r} given; expected an integer of at least {least}")
+    family = family_of(name) if isinstance(name, str) else None
+    shape: dict[str, Any] = {"num_classes": num_classes, "in_chans": in_chans}
+    if family is not None:
+        if out_norm:
+            if family != "fasternet":
+                raise TypeError(f"out_norm is FasterNet's; {name} has no per-level norms, leave it out")
+            shape["out_norm"] = out_norm
+        cls = getattr(importlib.import_module(f".{family}", __package__), FAMILIES[family][0])
+        model = cls(config_of(name, **config), **shape)
+    elif isinstance(name, str) and (name in _custom or name.startswith("timm:")):
+        from .custom import build_custom
+
+        model = build_custom(name, _custom.get(name), shape, config)
+    else:
+        raise unknown(name)
+    if deploy:
+        from .reparam import to_deploy_
+
+        model = to_deploy_(model)
+    if weights is not None:
+        from .weights import load_weights
+
+        load_weights(model, weights)
+    return model
