@@ -1,0 +1,29 @@
+"""Every figure of the course: one function, one figure; plain results in, matplotlib Axes out.
+
+Modules are loaded when a figure is first asked for. To add figures, write ``plots/<module>.py`` and give each public
+function one line in `_FIGURES`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_FIGURES: dict[str, str] = {  # function → module
+    "family_colour": "style",
+    "label_points": "style",
+    "PALETTE": "style",
+}
+__all__ = list(_FIGURES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FIGURES:
+        raise AttributeError(f"module 'workbench.plots' has no figure {name!r}; it has {', '.join(sorted(_FIGURES))}")
+    value = getattr(importlib.import_module(f"{__name__}.{_FIGURES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_FIGURES})
