@@ -27,7 +27,9 @@ class Level(NamedTuple):
         return getattr(self, key) if isinstance(key, str) else tuple.__getitem__(self, key)
 
 
-def levels(channels: tuple[int, ...], modules: tuple[str, ...], strides: tuple[int, ...] = (4, 8, 16, 32)) -> list[Level]:
+def levels(
+    channels: tuple[int, ...], modules: tuple[str, ...], strides: tuple[int, ...] = (4, 8, 16, 32)
+) -> list[Level]:
     """Return the ``feature_info`` of a four-level backbone, P2 to P5."""
     return [Level(f"P{i + 2}", c, s, m) for i, (c, s, m) in enumerate(zip(channels, strides, modules, strict=True))]
 
@@ -62,19 +64,61 @@ def trunc_normal_init(module: nn.Module, std: float = 0.02) -> None:
                 nn.init.zeros_(m.bias)
 
 
+def conv_from(like: nn.Conv2d, weight: Tensor, bias: Tensor, **changes: Any) -> nn.Conv2d:
+    """Return a convolution with the given weight and bias and otherwise the settings of `like`.
+
+    It is built on the meta device first, so no random initialisation is computed and no random number is drawn.
+
+    Args:
+        like: gives stride, padding, dilation, groups, padding mode, mode (train or eval) and whether it trains.
+        weight: (C_out, C_in / groups, k, k).
+        bias: (C_out,).
+        **changes: settings that differ from `like`, such as ``padding=1``.
+
+    >>> conv_from(nn.Conv2d(8, 16, 1, stride=2), torch.zeros(4, 8, 3, 3), torch.zeros(4), padding=1)
+    Conv2d(8, 4, kernel_size=(3, 3), stride=(2, 2), padding=(1, 1))
+    """
+    keep = ("stride", "padding", "dilation", "groups", "padding_mode")
+    settings = {key: getattr(like, key) for key in keep} | changes
+    out_channels, per_group, *kernel_size = weight.shape
+    conv = nn.Conv2d(per_group * settings["groups"], out_channels, kernel_size, **settings, device="meta")  # type: ignore[arg-type]
+    trains = like.weight.requires_grad
+    conv.weight = nn.Parameter(weight.detach().to(like.weight.dtype), requires_grad=trains)
+    conv.bias = nn.Parameter(bias.detach().to(like.weight.dtype), requires_grad=trains)
+    return conv.train(like.training)
+
+
+def bn_scale_shift(bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Return what BN does in eval mode, as one multiply-add per channel: scale and shift, both (C,).
+
+    y = γ·(x − μ)/√(σ² + ε) + β, so scale = γ/√(σ² + ε) and shift = β − μ·scale. Half-precision statistics are
+    worked out in float32.
+
+    >>> scale, shift = bn_scale_shift(nn.BatchNorm2d(2, eps=0.0))
+    >>> scale.tolist(), shift.tolist()
+    ([1.0, 1.0], [0.0, 0.0])
+    """
+    if bn.running_mean is None or bn.running_var is None:
+        raise ValueError(
+            "a BN without running statistics depends on its batch and cannot fold; use track_running_stats=True"
+        )
+    wide = torch.promote_types(bn.running_var.dtype, torch.float32)
+    scale = torch.rsqrt(bn.running_var.to(wide) + bn.eps)  # (C,)
+    if bn.weight is not None:
+        scale = scale * bn.weight.detach()  # (C,)
+    shift = -bn.running_mean.to(wide) * scale  # (C,)
+    return scale, shift if bn.bias is None else shift + bn.bias.detach()
+
+
 def fold_conv_bn(conv: nn.Conv2d, bn: nn.BatchNorm2d) -> nn.Conv2d:
     """Return one convolution with bias that equals `conv` followed by `bn` in eval mode.
 
-    BN is y = γ·(x − μ)/√(σ² + ε) + β per channel, so W' = W·γ/√(σ² + ε) and b' = β + (b − μ)·γ/√(σ² + ε).
-    Kernel, stride, dilation, groups and padding mode are kept; the result is trainable like `conv`.
+    With BN as scale·x + shift per channel: W' = W·scale and b' = b·scale + shift. Stride, padding, dilation, groups
+    and padding mode are kept; the result is trainable like `conv`.
+
+    >>> fold_conv_bn(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8)).bias.shape
+    torch.Size([8])
     """
-    scale = bn.weight / torch.sqrt(bn.running_var + bn.eps)  # (C_out,)
-    bias = conv.bias if conv.bias is not None else torch.zeros_like(bn.running_mean)
-    folded = nn.Conv2d(
-        conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation,
-        conv.groups, bias=True, padding_mode=conv.padding_mode, device=conv.weight.device, dtype=conv.weight.dtype,
-    )  # fmt: skip
-    with torch.no_grad():
-        folded.weight.copy_(conv.weight * scale.reshape(-1, 1, 1, 1))  # (C_out, C_in/g, k, k)
-        folded.bias.copy_(bn.bias + (bias - bn.running_mean) * scale)  # (C_out,)
-    return folded.train(conv.training).requires_grad_(conv.weight.requires_grad)
+    scale, shift = bn_scale_shift(bn)  # (C_out,), (C_out,)
+    bias = shift if conv.bias is None else conv.bias.detach() * scale + shift  # (C_out,)
+    return conv_from(conv, conv.weight.detach() * scale.reshape(-1, 1, 1, 1), bias)
