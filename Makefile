@@ -1,0 +1,52 @@
+# `make lab` opens the course, `make test` runs everything CI runs. Both build .venv first, and reuse it afterwards.
+# Options: PYTHON=/path/to/python3.12 (which interpreter .venv is made with), ARGS="…" (passed on).
+
+VENV    ?= .venv
+ARGS    ?=
+BIN     := $(VENV)/bin
+PIP     := $(BIN)/python -m pip --disable-pip-version-check install -c constraints.txt
+PINS    := pyproject.toml constraints.txt
+TRY     := python3.11 python3.12 python3.13 python3 python
+FITS    := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+
+.PHONY: help lab test test-full check e2e
+
+help:
+	@echo "make lab        JupyterLab on notebooks/00_start_here.ipynb   (ARGS=\"--no-browser --port 8899\")"
+	@echo "make test       everything CI runs; ends with the times"
+	@echo "make test-full  the same and the tests that take minutes each"
+	@echo "make check      ruff, nbstripout and mypy only"
+	@echo "make e2e        the tests that drive a real browser"
+
+lab: $(VENV)/.lab
+	@$(BIN)/python -m workbench lab $(ARGS)
+
+test: $(VENV)/.test
+	@$(BIN)/python .ci/suite.py $(ARGS)
+
+test-full: $(VENV)/.test
+	@$(BIN)/python .ci/suite.py --full $(ARGS)
+
+check: $(VENV)/.test
+	@$(BIN)/python .ci/suite.py --only check $(ARGS)
+
+e2e: $(VENV)/.test
+	@$(BIN)/python -m pytest tests/e2e -m browser $(ARGS)
+
+$(BIN)/python:
+	@for python in $(or $(PYTHON),$(TRY)); do \
+	  if $$python -c '$(FITS)' 2>/dev/null; then \
+	    echo "Building $(VENV) with $$python"; exec $$python -m venv $(VENV); \
+	  fi; \
+	done; \
+	echo "The workbench needs Python 3.11, 3.12 or 3.13 with its venv module; none of '$(or $(PYTHON),$(TRY))' is one." \
+	  "Install one of them (on Debian and Ubuntu also python3-venv), or name it: make PYTHON=/path/to/python3.12 lab" >&2; \
+	exit 2
+
+$(VENV)/.lab: $(PINS) | $(BIN)/python
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.test: $(PINS) | $(BIN)/python
+	$(PIP) -e ".[dev,runtimes,reference]"
+	@touch $(VENV)/.lab $@
