@@ -1,7 +1,4 @@
-"""Everything CI runs, section by section: one failing section does not hide the next. Ends with a table of times.
-
-python .ci/suite.py [--full] [--only SECTION]... [--workers N]
-"""
+"""Everything CI runs, section by section: one failing section does not hide the next. Ends with a table of times."""
 
 from __future__ import annotations
 
@@ -31,13 +28,8 @@ def notebooks() -> list[str]:
 
 def commands(full: bool, workers: int, reports: Path) -> dict[str, list[str]]:
     """Return section → the arguments after ``python -m``."""
-    pytest = [
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        *(["-n", str(workers), "--dist", "loadscope"] if workers > 1 else []),
-    ]
+    parallel = ["-n", str(workers), "--dist", "loadscope"] if workers > 1 else []  # a file or notebook per process
+    pytest = ["pytest", "-q", "-p", "no:cacheprovider", *parallel]
     found = notebooks()
     table = {
         "ruff check": ["ruff", "check", "."],

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 import threading
 from pathlib import Path
 
@@ -81,7 +82,7 @@ def _import_torchvision() -> str:
 
 def _compiled_ops_load(folder: Path) -> bool:
     """Load ``_C`` as torchvision itself will; loading a library twice is harmless, a failed import is not."""
-    if os.name == "nt":
+    if sys.platform == "win32":
         os.add_dll_directory(str(folder))
     for path in [*folder.glob("_C*.so"), *folder.glob("_C*.pyd")]:
         try:
