@@ -110,15 +110,22 @@ def bn_scale_shift(bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     return scale, shift if bn.bias is None else shift + bn.bias.detach()
 
 
+def folded(conv: nn.Conv2d, bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Return weight (C_out, C_in / groups, k, k) and bias (C_out,) of `conv` followed by `bn` in eval mode.
+
+    With BN as scale·x + shift per channel: W' = W·scale and b' = b·scale + shift.
+    """
+    scale, shift = bn_scale_shift(bn)  # (C_out,), (C_out,)
+    bias = shift if conv.bias is None else conv.bias.detach() * scale + shift  # (C_out,)
+    return conv.weight.detach() * scale.reshape(-1, 1, 1, 1), bias
+
+
 def fold_conv_bn(conv: nn.Conv2d, bn: nn.BatchNorm2d) -> nn.Conv2d:
     """Return one convolution with bias that equals `conv` followed by `bn` in eval mode.
 
-    With BN as scale·x + shift per channel: W' = W·scale and b' = b·scale + shift. Stride, padding, dilation, groups
-    and padding mode are kept; the result is trainable like `conv`.
+    Stride, padding, dilation, groups and padding mode are kept; the result is trainable like `conv`.
 
     >>> fold_conv_bn(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8)).bias.shape
     torch.Size([8])
     """
-    scale, shift = bn_scale_shift(bn)  # (C_out,), (C_out,)
-    bias = shift if conv.bias is None else conv.bias.detach() * scale + shift  # (C_out,)
-    return conv_from(conv, conv.weight.detach() * scale.reshape(-1, 1, 1, 1), bias)
+    return conv_from(conv, *folded(conv, bn))
