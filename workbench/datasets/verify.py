@@ -186,7 +186,7 @@ def _label_ids(path: Path, classes: int) -> list[int]:
             raise WorkbenchError(f"{path}, line {number}: {line.strip()[:60]!r} is not `class x y width height`")
         if values[0] != int(values[0]) or not 0 <= values[0] < classes:
             raise WorkbenchError(
-                f"{path}, line {number}: class id {values[0]:g} is not in 0 to {classes - 1}; correct it or extend names"
+                f"{path}, line {number}: class id {values[0]:g} is not in 0 to {classes - 1}; fix it or extend names"
             )
         if not all(0 <= v <= 1.01 for v in values[1:]):
             raise WorkbenchError(f"{path}, line {number}: coordinates outside 0 to 1; divide pixels by the image size")
