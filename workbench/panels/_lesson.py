@@ -1,0 +1,127 @@
+"""The frame of the small lesson panels: controls on top, one picture that is replaced in place, one line in words.
+
+A panel of this kind computes nothing itself: it reads its controls, calls a pure function of a lower floor, and draws
+the result with a function of `plots`.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ipywidgets as widgets
+from matplotlib.figure import Figure
+
+from ..errors import WorkbenchError, did_you_mean
+
+
+class LessonPanel:
+    """Controls → result → picture and sentence.
+
+    Args:
+        controls: name → widget with a ``value``; the names are the keywords of `compute` and of `set`.
+        compute: keyword arguments of the controls → a result.
+        draw: (result, figure) → None.
+        say: result → one sentence, the picture in words.
+        figsize: of the picture, inches.
+
+    Raises:
+        WorkbenchError: from `set`, an unknown control or a value it cannot take. A fault in `compute` is shown inside
+            the panel, which goes on working; `set` raises it too, so that a cell cannot miss it.
+    """
+
+    def __init__(
+        self,
+        controls: Mapping[str, Any],
+        compute: Callable[..., Any],
+        draw: Callable[[Any, Figure], Any],
+        say: Callable[[Any], str],
+        figsize: tuple[float, float] = (9.2, 3.6),
+    ) -> None:
+        self.controls = dict(controls)
+        self._compute, self._draw, self._say, self._figsize = compute, draw, say, figsize
+        self._result: Any = None
+        self._quiet = False
+        self.picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%"))
+        self.words = widgets.HTML()
+        for name, control in self.controls.items():
+            control.description = control.description or name
+            control.style.description_width = "initial"
+            control.observe(self._changed, names="value")
+        box = widgets.HBox(list(self.controls.values()), layout=widgets.Layout(flex_flow="row wrap", gap="4px 18px"))
+        self.widget = widgets.VBox([box, self.picture, self.words])
+        self._update()
+
+    @property
+    def result(self) -> Any:
+        """What the panel shows now, as plain data."""
+        return self._result
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The controls' values: ``panel.set(**state)`` restores them."""
+        return {name: control.value for name, control in self.controls.items()}
+
+    def code(self) -> str:
+        """Return the line of code that makes this panel again in this state."""
+        return f"{type(self).__name__}().set({', '.join(f'{k}={v!r}' for k, v in self.state.items())})"
+
+    def set(self, **values: Any) -> LessonPanel:
+        """Set controls by name, as a hand would, and return the panel."""
+        before = self.state
+        self._quiet = True
+        try:
+            for name, value in values.items():
+                if name not in self.controls:
+                    hint = did_you_mean(name, self.controls) or f"; it has {', '.join(self.controls)}"
+                    raise WorkbenchError(f"the panel has no control {name!r}{hint}")
+                self._put(name, value)
+            self._update(strict=True)
+        except WorkbenchError:
+            for name, value in before.items():
+                self.controls[name].value = value
+            self._update()
+            raise
+        finally:
+            self._quiet = False
+        return self
+
+    def _put(self, name: str, value: Any) -> None:
+        control = self.controls[name]
+        try:
+            control.value = value
+        except Exception as e:  # traitlets' errors name traits, not the panel's controls
+            raise WorkbenchError(f"{name}={value!r} is not a value of this control{self._offer(control)}") from e
+        if control.value != value:  # a slider moves to its nearest end without a word
+            raise WorkbenchError(f"{name}={value!r} is outside this control{self._offer(control)}")
+
+    @staticmethod
+    def _offer(control: Any) -> str:
+        if hasattr(control, "options"):
+            values = [o[1] if isinstance(o, tuple) else o for o in control.options]
+            return f"; expected one of {', '.join(map(repr, values))}"
+        return f"; expected {control.min} to {control.max}" if hasattr(control, "min") else ""
+
+    def _changed(self, _change: Any) -> None:
+        if not self._quiet:
+            self._update()
+
+    def _update(self, strict: bool = False) -> None:
+        try:
+            result = self._compute(**self.state)
+        except WorkbenchError as e:
+            self.words.value = f"<b>Not possible:</b> {e}"
+            if strict:
+                raise
+            return
+        figure = Figure(figsize=self._figsize)
+        self._draw(result, figure)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=100)
+        self._result = result
+        self.picture.value = buffer.getvalue()
+        self.words.value = self._say(result)
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        return self.widget._repr_mimebundle_(**kwargs)
