@@ -129,3 +129,20 @@ def fold_conv_bn(conv: nn.Conv2d, bn: nn.BatchNorm2d) -> nn.Conv2d:
     torch.Size([8])
     """
     return conv_from(conv, *folded(conv, bn))
+
+
+def merge_convs(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
+    """Return one convolution that equals `first` and then the 1×1 convolution `second`: W = W₂W₁, b = W₂b₁ + b₂.
+
+    >>> merge_convs(nn.Conv2d(3, 8, 4, 4), nn.Conv2d(8, 16, 1))
+    Conv2d(3, 16, kernel_size=(4, 4), stride=(4, 4))
+    """
+    wide = torch.promote_types(first.weight.dtype, torch.float32)
+    outer = second.weight.detach()[:, :, 0, 0].to(wide)  # (C_out, C_mid)
+    weight = torch.einsum("om,mikl->oikl", outer, first.weight.detach().to(wide))  # (C_out, C_in, k, k)
+    bias = torch.zeros(len(outer), dtype=wide, device=outer.device)  # (C_out,)
+    if first.bias is not None:
+        bias = bias + outer @ first.bias.detach().to(wide)
+    if second.bias is not None:
+        bias = bias + second.bias.detach()
+    return conv_from(first, weight, bias)

@@ -96,6 +96,8 @@ class MobileOneBlock(nn.Module):
     (True, 2)
     """
 
+    reparam_conv: nn.Conv2d | None
+
     def __init__(
         self, c1: int, c2: int, kernel_size: int, stride: int = 1, dilation: int = 1, groups: int = 1,
         use_se: bool = False, num_conv_branches: int = 1, padding_mode: PaddingMode = "zeros",
@@ -111,6 +113,7 @@ class MobileOneBlock(nn.Module):
             conv = nn.Conv2d(c1, c2, k, stride, pad, dilation, groups, bias=False, padding_mode=padding_mode)
             return ConvBN(conv)
 
+        self.register_module("reparam_conv", None)  # its slot comes first: the order of the layers in use
         self.se = SEBlock(c2) if use_se else nn.Identity()
         self.activation = nn.ReLU()
         self.rbr_skip = nn.BatchNorm2d(c1) if c1 == c2 and stride == 1 else None
@@ -118,7 +121,6 @@ class MobileOneBlock(nn.Module):
             branch(kernel_size, padding) for _ in range(num_conv_branches)
         )
         self.rbr_scale = branch(1, 0) if kernel_size > 1 else None
-        self.reparam_conv: nn.Conv2d | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         if self.reparam_conv is not None:
