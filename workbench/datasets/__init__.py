@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from .coco128 import NOTICE as COCO128_NOTICE
 from .coco128 import coco128
 from .names import COCO_NAMES
 from .photos import PHOTOS, load_photo, open_photo, photo
 from .shapes import shape_crops, shapes, shapes_scene
-from .verify import DatasetReport, check_imgsz, verify_dataset
+
+if TYPE_CHECKING:
+    from ..yolo.data import DatasetReport
 
 __all__ = [
     "COCO128_NOTICE",
     "COCO_NAMES",
     "PHOTOS",
-    "DatasetReport",
-    "check_imgsz",
     "coco128",
     "load_photo",
     "open_photo",
@@ -24,3 +27,14 @@ __all__ = [
     "shapes_scene",
     "verify_dataset",
 ]
+
+
+def verify_dataset(data: str | Path, max_missing: float = 0.1) -> DatasetReport:
+    """Check a dataset YAML of your own and return what it holds; see `workbench.yolo.data.verify_dataset`.
+
+    >>> print(verify_dataset(shapes(n_train=2, n_val=1, imgsz=64)).val)
+    val: 1 images (0 without a box), 4 boxes of 3 classes
+    """
+    from ..yolo.data import verify_dataset as verify  # loads ultralytics, which the rest of this package never needs
+
+    return verify(data, max_missing)

@@ -19,7 +19,6 @@ from ..settings import cache_dir
 from .cache import build_once
 from .names import COCO_NAMES
 from .split import stratified_split
-from .verify import label_path
 
 URL = "https://github.com/ultralytics/assets/releases/download/v0.0.0/coco128.zip"
 IMAGES, LABELS = Path("images/train2017"), Path("labels/train2017")
@@ -113,19 +112,23 @@ def _private_copy(source: Path) -> Path:
 
 def _held_out(copy: Path) -> Path:
     images, _ = verify_coco128(copy)
-    classes = [_classes(label_path(image)) for image in images]
+    classes = [_classes(_label(image)) for image in images]
     val = set(stratified_split(classes, HELD_OUT))
 
     def build(root: Path) -> None:
         for index, image in enumerate(images):
             split = "val" if index in val else "train"
-            for file, kind in ((image, "images"), (label_path(image), "labels")):
+            for file, kind in ((image, "images"), (_label(image), "labels")):
                 (root / kind / split).mkdir(parents=True, exist_ok=True)
                 if file.is_file():
                     shutil.copyfile(file, root / kind / split / file.name)
         _write_yaml(root, "images/train", "images/val")
 
     return build_once(f"{copy.name}-held-out", build)
+
+
+def _label(image: Path) -> Path:
+    return image.parents[2] / LABELS / f"{image.stem}.txt"
 
 
 def _classes(label: Path) -> set[int]:

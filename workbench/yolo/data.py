@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 from PIL import Image
+from ultralytics.utils import DATASETS_DIR
 
 from ..errors import DataNotFoundError, WorkbenchError
 
@@ -89,10 +90,16 @@ def verify_dataset(data: str | Path, max_missing: float = 0.1) -> DatasetReport:
         names = [names[i] for i in range(len(names))]
     if not isinstance(names, list) or not names:
         raise WorkbenchError(f"{path} has no class `names`; add e.g. names: {{0: cat, 1: dog}}")
-    root = Path(config.get("path") or "").expanduser()
-    root = root if root.is_absolute() else path.absolute().parent / root
+    root = _root(path, config)
     splits = [_verify_split(path, root, key, config.get(key), len(names), max_missing) for key in ("train", "val")]
     return DatasetReport(path.absolute(), tuple(str(n) for n in names), *splits)
+
+
+def _root(path: Path, config: dict[str, Any]) -> Path:
+    """Return the folder that splits are relative to; a relative `path` may lie in ultralytics' datasets folder."""
+    given = Path(config.get("path") or "").expanduser()
+    beside = path.absolute().parent / given  # joining an absolute path gives that path
+    return beside if beside.exists() else DATASETS_DIR / given
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -165,8 +172,9 @@ def _verify_image(path: Path) -> None:
         with Image.open(path) as image:
             image.draft("RGB", (64, 64))  # JPEG: decode at an eighth of the size, all bytes are still read
             image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
-        reason = "not an image" if isinstance(e, Image.UnidentifiedImageError) else str(e)
+    except (OSError, SyntaxError, ValueError, ImportError, Image.DecompressionBombError) as e:
+        # ultralytics makes Image.open import a HEIF decoder for a file it does not know: ImportError where it is absent
+        reason = "not an image" if isinstance(e, Image.UnidentifiedImageError | ImportError) else str(e)
         raise WorkbenchError(f"{path} is corrupt ({reason}); replace or remove it") from e
 
 
