@@ -1,0 +1,182 @@
+"""The plug: what it changes in ultralytics, and that everything else stays bit-identical."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import workbench as wb
+from workbench import yolo
+from workbench.errors import WorkbenchError
+from workbench.yolo import tasks
+
+ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = list(csv.DictReader((ROOT / "data" / "detectors.csv").open()))
+
+
+def parameters(model: torch.nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+def gflops(model: torch.nn.Module, size: int = 640) -> float:
+    """2 × MACs of convolutions and matrix products, in units of 10⁹."""
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        model.eval()(torch.zeros(1, 3, size, size))
+    return counter.get_total_flops() / 1e9
+
+
+def test_the_patches_are_a_closed_list_with_reasons():
+    assert [p.name for p in tasks.PATCHES] == [
+        "layer name",
+        "rows",
+        "BN settings",
+        "names in nn.tasks",
+        "names in engine.model",
+    ]
+    assert all(len(p.reason) > 30 for p in tasks.PATCHES)
+
+
+def test_every_patch_can_be_taken_out_and_put_back():
+    def current():
+        return [getattr(p.target, p.attribute, None) for p in tasks.PATCHES]
+
+    ours = current()
+    try:
+        yolo.uninstall()
+        theirs = current()
+        assert all(a is not b for a, b in zip(ours, theirs, strict=True))
+        assert theirs[0] is None
+        assert all(f.__module__.startswith("ultralytics") for f in theirs[1:])
+    finally:
+        yolo.install()
+    yolo.install()
+    assert all(getattr(f, "__wrapped__", None) is t for f, t in zip(current()[1:], theirs[1:], strict=True))
+
+
+def test_the_classes_are_ultralytics_own():
+    import ultralytics
+
+    assert wb.YOLO is ultralytics.YOLO
+    assert wb.RTDETR is ultralytics.RTDETR
+
+
+@pytest.mark.parametrize("row", [r for r in REFERENCE if r["backbone"] == "fasternet_t0"], ids=lambda r: r["host"])
+def test_fasternet_detectors_have_the_reference_sizes(row):
+    net = {"yolo11": wb.YOLO, "rtdetr": wb.RTDETR}[row["host"]](
+        {"yolo11": "yolo11n", "rtdetr": "rtdetr-l"}[row["host"]] + "-fasternet_t0.yaml"
+    ).model
+    p2 = int(row["backbone_channels"].split("/")[0])
+    assert parameters(net) == int(row["total_params"]) - 2 * p2  # the articles count a norm on P2 that nobody reads
+    assert gflops(net) == pytest.approx(float(row["gflops_conv_matmul_640"]), abs=6e-4)
+
+
+def test_layers_are_numbered_as_in_the_articles():
+    net = wb.YOLO("yolo11n-fasternet_t0.yaml").model
+    kinds = [layer.type.rsplit(".", 1)[-1] for layer in net.model]
+    assert kinds[:7] == ["BackboneLayer", "Index", "Index", "Index", "Index", "SPPF", "C2PSA"]
+    assert [net.model[i].f for i in (8, 11, 14, 17, 19)] == [[-1, 3], [-1, 2], [-1, 9], [-1, 6], [12, 15, 18]]
+    assert sorted(set(net.save) - {0}) == [2, 3, 6, 9, 12, 15, 18]
+    assert net.stride.tolist() == [8, 16, 32]
+
+
+def test_initialisation_leaves_the_backbones_bn_alone():
+    net = wb.YOLO("yolo11n-fasternet_t0.yaml").model
+    own = [m for m in net.model[0].modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    others = [m for m in net.model[5:].modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert {(m.eps, m.momentum) for m in own} == {(1e-5, 0.1)}
+    assert {(m.eps, m.momentum) for m in others} == {(1e-3, 0.03)}
+
+
+@pytest.mark.parametrize("scale", "nsmlx")
+def test_the_scale_is_the_names_and_the_backbone_does_not_scale(scale):
+    net = wb.YOLO(f"yolo11{scale}-fasternet_t0.yaml").model
+    assert net.yaml["scale"] == scale
+    assert [lv.channels for lv in net.model[0].feature_info] == [40, 80, 160, 320]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("yolo11n-fasternet_t9.yaml", "unknown backbone 'fasternet_t9'; did you mean 'fasternet_t"),
+        ("yolo13n-fasternet_t0.yaml", "unknown host 'yolo13'"),
+        ("yolo11q-fasternet_t0.yaml", "gives the scale 'q'; expected one of n, s, m, l, x"),
+        ("yolo11-fasternet_t0.yaml", "gives no scale; expected one of n, s, m, l, x, as in 'yolo11n-fasternet_t0'"),
+        ("rtdetr-q-fasternet_t0.yaml", "unknown host 'rtdetr-q'"),
+    ],
+)
+def test_a_name_that_is_nearly_right_is_answered_with_the_near_ones(name, said):
+    with pytest.raises(WorkbenchError) as e:
+        wb.YOLO(name)
+    assert said in str(e.value)
+    assert "\n" not in str(e.value)
+
+
+def test_a_name_of_another_kind_stays_ultralytics_own_error():
+    with pytest.raises(FileNotFoundError):
+        wb.YOLO("no-such-model.yaml")
+
+
+def test_bad_rows_are_answered_in_one_line(tmp_path):
+    def build(row):
+        cfg = wb.detector_yaml("yolo11", "fasternet_t0")
+        cfg["backbone"][0] = row
+        return yolo.tasks.ultralytics_tasks.DetectionModel(cfg, verbose=False)
+
+    for row, said in [
+        ([-1, 1, "fasternet_t9", []], "row 0 names 'fasternet_t9'"),
+        ([-1, 1, "fasternet_t0", [0.5]], "has the arguments [0.5]; expected [], one dict"),
+        ([-1, 2, "fasternet_t0", []], "reads -1, 2 times"),
+        ([-1, 1, "fasternet_t0", [{"num_classes": 10}]], "sets 'num_classes'"),
+    ]:
+        with pytest.raises(WorkbenchError) as e:
+            build(row)
+        assert said in str(e.value)
+    with pytest.raises(TypeError, match="drop_path_rate"):
+        build([-1, 1, "fasternet_t0", [{"drop_path_rat": 0.1}]])
+
+
+STOCK_MODELS = ["yolo11n.yaml", "yolov8n.yaml", "rtdetr-l.yaml"]
+STOCK = """
+import sys, torch
+if sys.argv[1] == "with": import workbench.yolo
+else:
+    from workbench import _torchvision; _torchvision.ensure()
+from ultralytics import YOLO, RTDETR
+for name in sys.argv[2:]:
+    torch.manual_seed(0)
+    model = (RTDETR if name.startswith("rtdetr") else YOLO)(name)
+    net = model.model
+    x = torch.rand(1, 3, 64 if name[0] == "y" else 128, 64 if name[0] == "y" else 128)
+    with torch.no_grad():
+        out = net.eval()(x)[0]
+    state = sum(float(v.double().abs().sum()) for v in net.state_dict().values())
+    from types import SimpleNamespace
+    net.args = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5, **{"class_weights": None})
+    net.nc = 80
+    sgd = torch.optim.SGD(net.parameters(), 0.01)
+    losses = []
+    for step in range(2):
+        batch = dict(img=torch.rand(2, *x.shape[1:]), batch_idx=torch.tensor([0., 1.]),
+                     cls=torch.tensor([[1.], [2.]]), bboxes=torch.tensor([[.5, .5, .4, .4], [.3, .6, .2, .5]]))
+        loss = net.train().loss(batch)[0].sum()
+        sgd.zero_grad(); loss.backward(); sgd.step()
+        losses.append(float(loss.detach()).hex())
+    print(name, sum(p.numel() for p in net.parameters()), state.hex(), float(out.double().sum()).hex(), *losses)
+"""
+
+
+def test_stock_models_are_bit_identical_with_the_plug_in():
+    out = [
+        subprocess.run(
+            [sys.executable, "-c", STOCK, how, *STOCK_MODELS], capture_output=True, text=True, cwd=ROOT, check=True
+        ).stdout
+        for how in ("with", "without")
+    ]
+    assert [line.split()[0] for line in out[0].splitlines() if ".yaml " in line and "WARN" not in line] == STOCK_MODELS
+    assert out[0] == out[1]

@@ -1,0 +1,41 @@
+"""The socket: our backbones in ultralytics' detectors. The only room that imports ultralytics.
+
+Importing it puts the plug in (`tasks.PATCHES`). A checkpoint of ours names `BackboneLayer` by its import path, so
+opening one with plain ultralytics imports this package too, and is all that is needed.
+"""
+
+from __future__ import annotations
+
+import os
+
+# before ultralytics is imported: ask no name server, install nothing behind the user's back
+os.environ.setdefault("YOLO_OFFLINE", "true")
+os.environ.setdefault("YOLO_AUTOINSTALL", "false")
+
+from .. import _torchvision
+
+_torchvision.ensure()
+
+from ultralytics import RTDETR, YOLO  # noqa: E402
+from ultralytics.utils.events import events  # noqa: E402
+
+from .hosts import HOSTS, detector_yaml  # noqa: E402
+from .layer import BackboneLayer, backbone_layers  # noqa: E402
+from .tasks import PATCHES, install, uninstall  # noqa: E402
+from .weights import freeze_backbone  # noqa: E402
+
+events.enabled = False  # no usage reports from this process; the user's settings file is not touched
+install()
+
+__all__ = [
+    "HOSTS",
+    "PATCHES",
+    "RTDETR",
+    "YOLO",
+    "BackboneLayer",
+    "backbone_layers",
+    "detector_yaml",
+    "freeze_backbone",
+    "install",
+    "uninstall",
+]
