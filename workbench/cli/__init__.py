@@ -1,0 +1,73 @@
+"""The command line: ``workbench VERB``. Each verb is a few lines over a lower floor; bad input is one line, exit 2.
+
+Nothing heavy is imported before a verb needs it: ``workbench --help`` and ``workbench list`` load no torch.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import cast
+
+import typer
+
+from ..errors import WorkbenchError
+from . import course, look, wire
+
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}  # for verbs that hand their options to a tool
+UsageError: type[Exception] = cast(type[Exception], typer.BadParameter.__mro__[1])  # typer does not export it
+
+app = typer.Typer(
+    help="Build, see, measure, wire and train efficient vision backbones.",
+    add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
+)  # fmt: skip
+app.command("list")(look.list_)
+app.command("info")(look.info)
+
+app.command("yaml")(wire.yaml_)
+app.command("layers")(wire.layers)
+app.command("yolo", context_settings=PASS_ON, add_help_option=False)(wire.yolo)
+app.command("data")(course.data)
+
+app.command("doctor")(course.doctor)
+app.command("lab", context_settings=PASS_ON, add_help_option=False)(course.lab)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0; 1 when the thing done failed; 2 for bad input.
+
+    >>> main(["list", "starnet_s1"])
+    starnet_s1
+    0
+    """
+    try:
+        code = app(args=argv, prog_name="workbench", standalone_mode=False)
+        sys.stdout.flush()
+        return int(code or 0)
+    except BrokenPipeError:  # `workbench list | head -1`: nobody reads on, which is no error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except UsageError as e:
+        return _refuse(_usage(e))
+    except WorkbenchError as e:
+        return _refuse(str(e))
+    except OSError as e:
+        return _refuse(f"{e.filename}: {e.strerror}" if e.filename and e.strerror else str(e))
+    except (KeyboardInterrupt, typer.Abort):
+        print(file=sys.stderr)
+        return 130
+
+
+def _usage(error: Exception) -> str:
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return str(error)
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "workbench"
+    return f"{error.format_message().rstrip('.')}; `{command} --help` lists the options"  # type: ignore[attr-defined]
+
+
+def _refuse(message: str) -> int:
+    text = message if message.startswith("Usage:") else "workbench: " + " ".join(message.split())
+    print(text, file=sys.stderr)
+    return 2

@@ -1,0 +1,80 @@
+"""What several verbs share: options that mean the same everywhere, and a model from what the user typed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import WorkbenchError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ImgSz = Annotated[str, typer.Option("--imgsz", help="Image side in pixels, or HEIGHTxWIDTH.")]
+Form = Annotated[str, typer.Option("--form", help="train (branches, BN) or deploy (merged, folded).")]
+FORMS = ("train", "deploy")
+
+
+def image_size(text: str) -> int | tuple[int, int]:
+    """Return an image side, or (height, width), from ``"224"`` or ``"384x640"``.
+
+    >>> image_size("224"), image_size("384x640")
+    (224, (384, 640))
+    """
+    try:
+        sides = tuple(int(part) for part in text.lower().split("x"))
+    except ValueError:
+        sides = ()
+    if len(sides) not in (1, 2) or min(sides) < 1:
+        raise WorkbenchError(f"--imgsz {text!r} is no size; give a side such as 224, or HEIGHTxWIDTH such as 384x640")
+    return sides[0] if len(sides) == 1 else (sides[0], sides[1])
+
+
+def model_of(name: str, form: str = "train") -> nn.Module:
+    """Build what `name` names: a backbone with its classifier of 1000 classes, or a detector (``….yaml``, ``….pt``).
+
+    Raises:
+        WorkbenchError: neither, an unknown form, or a checkpoint that cannot be read.
+    """
+    if form not in FORMS:
+        raise WorkbenchError(f"--form {form!r} is unknown; expected {' or '.join(FORMS)}")
+    if Path(name).suffix not in (".yaml", ".yml", ".pt"):
+        from ..backbones import create_backbone
+
+        return create_backbone(name, num_classes=1000, deploy=form == "deploy").eval()
+    model = detector(name).model.eval()
+    return model.fuse(verbose=False) if form == "deploy" else model
+
+
+def detector(name: str) -> Any:
+    """Open a detector by name or path, with the plug installed.
+
+    Raises:
+        WorkbenchError: no such file, or one that is no readable checkpoint.
+    """
+    from ..yolo import YOLO
+
+    if Path(name).suffix == ".pt" and not Path(name).is_file():
+        raise WorkbenchError(f"{name} does not exist; give the path of a checkpoint such as runs/…/weights/best.pt")
+    try:
+        return YOLO(name, verbose=False)
+    except WorkbenchError:
+        raise
+    except FileNotFoundError as e:
+        raise WorkbenchError(f"{name} is neither a file nor a model's name such as yolo11n-fasternet_t0.yaml") from e
+    except Exception as e:  # a file that is truncated, or no checkpoint or model YAML at all, fails in many ways
+        kind = "checkpoint; it may be truncated or of another program" if name.endswith(".pt") else "model YAML"
+        raise WorkbenchError(f"{name} is no readable {kind} ({type(e).__name__}: {e})") from e
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a result file whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,69 @@
+"""Verbs that put a backbone into a detector: yaml, layers, yolo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from .options import detector, write_text
+
+
+def yaml_(
+    host: Annotated[str, typer.Option(help="yolo11, yolov8, yolo12, yolo26 (also -seg, -pose, -obb), rtdetr-l …")],
+    backbone: Annotated[str, typer.Option(help="A backbone's name.")],
+    scale: Annotated[str, typer.Option(help="Size of neck and head: n, s, m, l or x.")] = "n",
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="A file, or a folder to name it in.")] = None,
+) -> None:
+    """Print or write the YAML of a detector with our backbone."""
+    from ..yolo import detector_yaml
+    from ..yolo.hosts import yaml_name
+
+    text = _yaml_text(detector_yaml(host, backbone, scale))
+    if output is None:
+        print(text, end="")
+        return
+    path = output / yaml_name(host, backbone, scale) if output.is_dir() else output
+    write_text(path, text)
+    print(path)
+
+
+def _yaml_text(cfg: dict[str, Any]) -> str:
+    """Return a model YAML as ultralytics writes its own: one layer per line."""
+    lines = [f"# {cfg['yaml_file']}: [from, repeats, module, args]"]
+    for key, value in cfg.items():
+        if key in ("backbone", "head"):
+            rows = (yaml.safe_dump(row, default_flow_style=True, width=1000).strip() for row in value)
+            lines += [f"{key}:", *(f"  - {row}" for row in rows)]
+        elif key != "yaml_file":
+            flow = None if isinstance(value, dict) else False
+            lines.append(yaml.safe_dump({key: value}, default_flow_style=flow, sort_keys=False).strip())
+    return "\n".join(lines) + "\n"
+
+
+def layers(model: Annotated[str, typer.Argument(help="A detector's name, .yaml or .pt.")]) -> None:
+    """Show a detector's layers and their numbers in the stock host."""
+    from ..yolo import layer_map
+
+    print(layer_map(detector(model)))
+
+
+def yolo(context: typer.Context) -> None:
+    """Run any ultralytics command with our backbones known.
+
+    workbench yolo train model=yolo11n-fasternet_t0.yaml data=coco128.yaml epochs=5
+    """
+    from ..yolo.command import run
+
+    run([_local_data(a) for a in context.args])
+
+
+def _local_data(argument: str) -> str:
+    """Replace ``data=coco128.yaml``, unless it is a file here, by the copy the workbench finds, checks or fetches."""
+    if argument == "data=coco128.yaml" and not Path("coco128.yaml").exists():
+        from ..datasets import coco128
+
+        return f"data={coco128()}"
+    return argument
