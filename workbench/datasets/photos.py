@@ -61,7 +61,7 @@ def open_photo(source: str | Path) -> Image.Image:
         with Image.open(path) as image:
             return ImageOps.exif_transpose(image).convert("RGB")
     except (OSError, SyntaxError, ValueError, ImportError, Image.DecompressionBombError) as e:
-        # ultralytics makes Image.open import a HEIF decoder for a file it does not know: an ImportError where it is absent
+        # ultralytics makes Image.open import a HEIF decoder for a file it does not know: ImportError where absent
         reason = "not an image" if isinstance(e, Image.UnidentifiedImageError | ImportError) else str(e)
         raise WorkbenchError(f"cannot read {path} as an image ({reason}); give a complete JPEG or PNG file") from e
 
