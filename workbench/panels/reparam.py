@@ -1,0 +1,75 @@
+"""The Reparam panel: one block before, during and after merging, by touch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ipywidgets as widgets
+
+from ..backbones.anatomy import FAMILIES, STEPS, block_anatomy
+from ..errors import WorkbenchError
+from ..plots.reparam import block_step
+from ._lesson import LessonPanel
+
+
+def _state(family: str, channels: int, branches: int, ramp: float, step: str, channel: int) -> dict[str, Any]:
+    if channel >= channels:
+        raise WorkbenchError(f"channel={channel} of a block with {channels} channels; expected 0 to {channels - 1}")
+    anatomy = block_anatomy(family, channels, branches=branches, ramp=ramp)
+    return {**anatomy.numbers(), "step": step, "channel": channel, "anatomy": anatomy}
+
+
+def _say(r: dict[str, Any]) -> str:
+    wrong = r["largest_difference"] > 1e-3
+    verdict = "merging it now would be <b>wrong</b>" if wrong else "merging is exact up to rounding"
+    cells = "".join(
+        f"<tr><th style='text-align:left'>{what}</th>"
+        + "".join(f"<td style='text-align:right;padding:0 1em'>{r[key][form]:,}</td>" for form in r[key])
+        + "</tr>"
+        for what, key in (("parameters", "params"), ("MACs at 28×28", "macs"))
+    )
+    return (
+        f"<table><tr><th></th><th>branches</th><th>merged</th></tr>{cells}</table>"
+        f"Largest difference, relative to the largest output: <b>{r['largest_difference']:.1e}</b>; {verdict}."
+    )
+
+
+class Reparam(LessonPanel):
+    """A MobileOne or VanillaNet block: its branches, their folded kernels, and what they merge into.
+
+    Args:
+        family: ``"mobileone"`` or ``"vanillanet"``.
+        channels: of the block, 2 to 64.
+        branches: MobileOne's parallel convolutions, 1 to 6.
+        ramp: VanillaNet's activation ramp, 0 (ReLU between the two convolutions) to 1 (identity: mergeable).
+        step: ``"branches"`` (as trained), ``"folded"`` (BN folded in) or ``"merged"``.
+        channel: the output channel whose kernels are drawn (MobileOne).
+
+    Result: ``params`` and ``macs`` of both forms, ``largest_difference``, and the `Anatomy` with all kernels.
+
+    >>> panel = Reparam("mobileone", channels=8)
+    >>> panel.set(step="merged").result["largest_difference"] < 1e-5
+    True
+    """
+
+    def __init__(
+        self, family: str = "mobileone", channels: int = 16, branches: int = 4, ramp: float = 1.0,
+        step: str = "branches", channel: int = 0,
+    ) -> None:  # fmt: skip
+        late: dict[str, Any] = {"continuous_update": False}
+        controls: dict[str, Any] = {
+            "family": widgets.Dropdown(options=FAMILIES, value=family),
+            "step": widgets.SelectionSlider(options=STEPS, value=step),
+            "channels": widgets.IntSlider(channels, 2, 64, **late),
+            "channel": widgets.IntSlider(channel, 0, 63, description="draw channel", **late),
+            "branches": widgets.IntSlider(branches, 1, 6, description="conv branches", **late),
+            "ramp": widgets.FloatSlider(ramp, min=0, max=1, step=0.05, description="ramp a", **late),
+        }
+
+        def draw(r: dict[str, Any], figure: Any) -> None:
+            mobile = r["family"] == "mobileone"
+            controls["branches"].disabled = controls["channel"].disabled = not mobile
+            controls["ramp"].disabled = mobile
+            block_step(r["anatomy"], r["step"], r["channel"], figure)
+
+        super().__init__(controls, _state, draw, _say, (9.6, 3.5))
