@@ -178,7 +178,7 @@ class StarNet(nn.Module):
         with torch.no_grad():
             self.head.bias.add_(self.head.weight @ shift.to(self.head.weight.dtype))  # (num_classes,)
             self.head.weight.mul_(scale.to(self.head.weight.dtype))  # (num_classes, C5)
-        self.norm = nn.Identity()
+        self.norm = nn.Identity().train(norm.training)
 
 
 VARIANTS: dict[str, StarNetConfig] = {  # s1 to s4: paper section 4; the very small ones: paper table 13

@@ -231,10 +231,12 @@ class VanillaNet(nn.Module):
                 part.reparameterize()
         if self.stem is None:
             self.stem = nn.Sequential(merge_convs(conv_at(self.stem1), conv_at(self.stem2)), self.stem2[2])
+            self.stem.train(self.training)
             del self.stem1, self.stem2
         if self.num_classes > 0 and self.cls is None:
             pool, dropout = self.cls1[0], self.cls1[1]
             self.cls = nn.Sequential(pool, dropout, merge_convs(conv_at(self.cls1, 2), conv_at(self.cls2)))
+            self.cls.train(self.training)
             del self.cls1, self.cls2
         self.register_buffer("act_learn", None)
 
