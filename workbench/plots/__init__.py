@@ -13,6 +13,17 @@ _FIGURES: dict[str, str] = {  # function → module
     "family_colour": "style",
     "label_points": "style",
     "PALETTE": "style",
+    "operator_cost": "operators",
+    "roofline": "operators",
+    "activation_ramp": "reparam",
+    "branch_kernels": "reparam",
+    "image_grid": "reparam",
+    "merge_error": "reparam",
+    "ramp_runs": "reparam",
+    "ablation": "star",
+    "boundaries": "star",
+    "decision_boundary": "star",
+    "rank_growth": "star",
 }
 __all__ = list(_FIGURES)
 

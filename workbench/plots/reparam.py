@@ -132,3 +132,28 @@ def ramp_runs(runs: Mapping[str, Mapping[str, Sequence[float]]]) -> list[Axes]:
     right.set(xlabel="epoch", ylabel="held-out accuracy", ylim=(0, 1), title="As trained, and after merging")
     right.legend(frameon=False, fontsize=8)
     return [left, right]
+
+
+def merge_error(ramps: Sequence[float], errors: Sequence[float], ax: Axes | None = None) -> Axes:
+    """Draw how wrong a merged VanillaNet block is (relative to its largest output) at each value of the ramp."""
+    ax = axes(ax, figsize=(4.6, 3.4))
+    ax.plot(ramps, errors, color=PALETTE["pink"], marker="o", markersize=3.5)
+    ax.plot(ramps[-1], errors[-1], "o", markersize=8, color=PALETTE["green"])
+    ax.annotate("exact", (ramps[-1], errors[-1]), xytext=(-8, 10), textcoords="offset points", ha="right")
+    ax.set(xlabel="ramp a", ylabel="relative error after merging", ylim=(0, None), title="Merging before the ramp ends")
+    return ax
+
+
+def image_grid(images: Tensor, titles: Sequence[str], columns: int = 8) -> list[Axes]:
+    """Draw images (N, 3, H, W) with values 0 to 1 in rows of `columns`, each under its title."""
+    import matplotlib.pyplot as plt
+
+    rows = -(-len(images) // columns)
+    size = (1.1 * columns, 1.3 * rows)
+    _, grid = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+    for ax in grid.flat:
+        ax.set_axis_off()
+    for ax, image, title in zip(grid.flat, images, titles, strict=False):
+        ax.imshow(image.permute(1, 2, 0).clamp(0, 1).numpy())
+        ax.set_title(title, fontsize=9)
+    return list(grid.flat)
