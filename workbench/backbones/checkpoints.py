@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import re
 import socket
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -116,7 +118,7 @@ def fetch(url: str, sha256: str | None = None, otherwise: str = "") -> Path:
             torch.hub.download_url_to_file(url, str(path), hash_prefix=sha256, progress=True)
         except (URLError, OSError, RuntimeError) as e:
             raise DataNotFoundError(
-                f"{path.name} is not in {path.parent} and could not be downloaded ({_one_line(e)}); fetch {url} on a "
+                f"{path.name} is not in {path.parent} and could not be downloaded ({_short(str(e))}); fetch {url} on a "
                 f"machine with a network and put it there (TORCH_HOME names another folder){otherwise}"
             ) from e
         finally:
@@ -126,7 +128,7 @@ def fetch(url: str, sha256: str | None = None, otherwise: str = "") -> Path:
     return path
 
 
-def read_checkpoint(path: str | Path) -> Any:
+def read_checkpoint(path: str | os.PathLike[str]) -> Any:
     """Return what a ``.pth``, ``.pt``, ``.tar`` or ``.safetensors`` file holds, on the CPU.
 
     Only tensors and plain containers are read (``weights_only=True``); a file that would run code is refused, and
@@ -146,8 +148,9 @@ def read_checkpoint(path: str | Path) -> Any:
 
             return load_file(path)
         _refuse_inflation(path)
-        with torch.serialization.safe_globals([argparse.Namespace]):  # trainers save their arguments: plain data
-            return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on foreign pickle protocols, right before it refuses them
+            return torch.load(path, map_location="cpu", weights_only=True)  # Namespace: trainers save their arguments
     except WorkbenchError:
         raise
     except Exception as e:  # whatever a malformed file provokes, the reader gets one line
@@ -170,15 +173,17 @@ def _why_unreadable(path: Path, error: Exception) -> str:
     text = str(error)
     if "TorchScript" in text:
         return f"{path} is a TorchScript archive, not a state dict; save model.state_dict() of the scripted model"
-    if foreign := re.search(r"(?:GLOBAL |Unsupported global: (?:GLOBAL )?)([\w.]+)", text):
+    if foreign := re.search(r"GLOBAL (?:GLOBAL )?([\w.]+)", text):
         hint = "open it with workbench.YOLO" if foreign[1].startswith("ultralytics") else "save model.state_dict()"
         return (
             f"{path} holds more than weights (it refers to {foreign[1]}); refused unread, nothing was executed: only "
             f"tensors and plain containers are loaded, so {hint}"
         )
-    return f"{path} cannot be read as a checkpoint, it is truncated or of another kind ({_one_line(error)})"
+    # torch's own text goes on to advise weights_only=False, which is what a hostile file waits for
+    cause = re.sub(r"(?s).*WeightsUnpickler error:|Check the documentation.*", "", text).strip() or type(error).__name__
+    return f"{path} cannot be read as a checkpoint: it is truncated, or was not written by torch.save ({_short(cause)})"
 
 
-def _one_line(error: BaseException, width: int = 120) -> str:
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    return text if len(text) <= width else text[: width - 1] + "…"
+def _short(text: str, width: int = 120) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: width - 1] + "…"

@@ -117,14 +117,14 @@ def _explain_missing(
     if key.endswith("act_learn") and key not in offered:
         plan.tensors[key] = torch.ones_like(value)
         plan.missing[key] = "absent, which means the activation ramp has ended: set to 1"
-    elif key.endswith("num_batches_tracked") and key not in offered:
-        plan.missing[key] = "absent; a counter that inference never reads, keeps its value"
     elif key.startswith(head) and not any(k.startswith(head) for k in offered):
         plan.missing[key] = "the checkpoint has no classifier; keeps its initial values"
     elif key.startswith(head) and classes and key in offered:
         plan.missing[key] = f"the checkpoint's classifier has {classes[0]} classes; keeps its initial values"
     elif family == "fasternet" and is_out_norm(key) and not any(k.startswith(norm) for k in offered):
         plan.missing[key] = "the checkpoint has no such per-level norm; keeps its initial values"
+    elif key.endswith("num_batches_tracked") and key not in offered:
+        plan.missing[key] = "absent; a counter that inference never reads, keeps its value"
     elif key in offered:
         plan.missing[key] = "what the checkpoint has under this name does not fit"
     else:

@@ -70,7 +70,7 @@ def load_weights(model: nn.Module, source: Source, *, strict: bool = True) -> Lo
     >>> from workbench.backbones import create_backbone
     >>> classifier = create_backbone("fasternet_t0", num_classes=10)
     >>> load_weights(create_backbone("fasternet_t0"), classifier.state_dict())
-    149 tensors loaded from a state dict (official layout)
+    128 tensors loaded from a state dict (official layout)
       skipped: avgpool_pre_head.1.weight and 2 more: belongs to the classifier, which this backbone does not have
     """
     family = family_of_module(model)
