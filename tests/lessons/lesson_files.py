@@ -73,18 +73,27 @@ def calls(lesson: str, function: str) -> list[ast.Call]:
     return found
 
 
-def solutions(lesson: str) -> dict[str, str]:
-    """Exercise key → the code of its solution, the Python block in ``<details><summary>Solution</summary>``.
-
-    The cell that states exercise ``ex-fold`` has the id ``ex-fold``; the learner's cell ``ex-fold-answer``.
-    """
-    found = {}
+def exercise_cells(lesson: str) -> dict[str, tuple[Any, Any]]:
+    """Exercise key → (the markdown cell that states it, the learner's cell, which calls ``lesson.check(key, …)``)."""
+    found: dict[str, tuple[Any, Any]] = {}
+    task = None
     for cell in cells(lesson):
-        if cell.cell_type == "markdown" and cell.id.startswith("ex-"):
-            for block in re.findall(r"<details>(.*?)</details>", cell.source, re.S):
-                code = re.search(r"```python\n(.*?)```", block, re.S)
-                if code and re.search(r"<summary>[^<]*solution", block, re.I):
-                    found[cell.id] = code.group(1)
+        if cell.cell_type == "markdown":
+            task = cell if "<details>" in cell.source and cell.id.startswith("ex-") else None
+        else:
+            for key in re.findall(r"""lesson\.check\(\s*["'](ex-[\w-]+)""", cell.source):
+                found[key] = (task, cell)
+    return found
+
+
+def solutions(lesson: str) -> dict[str, str]:
+    """Exercise key → the code of its solution, the Python block in ``<details><summary>Solution</summary>``."""
+    found = {}
+    for key, (task, _) in exercise_cells(lesson).items():
+        for block in re.findall(r"<details>(.*?)</details>", task.source if task else "", re.S):
+            code = re.search(r"```python\n(.*?)```", block, re.S)
+            if code and re.search(r"<summary>[^<]*solution", block, re.I):
+                found[key] = code.group(1)
     return found
 
 
@@ -95,7 +104,7 @@ def definitions_before(lesson: str, cell_id: str) -> dict[str, Any]:
     for cell in cells(lesson):
         if cell.id == cell_id:
             break
-        if cell.cell_type != "code" or cell.id.endswith("-answer"):
+        if cell.cell_type != "code" or "lesson.check(" in cell.source:
             continue
         body = [n for n in tree(cell).body if isinstance(n, keep) or _is_constant(n)]
         exec(compile(ast.Module(body, []), f"{FILES[lesson]}:{cell.id}", "exec"), names)

@@ -60,7 +60,7 @@ def test_solution_passes(number, key, capsys):
     start(number)
     found = lf.solutions(number)
     assert key in found, f"{key} has no <details> with a Solution"
-    names = lf.definitions_before(number, f"{key}-answer")
+    names = lf.definitions_before(number, lf.exercise_cells(number)[key][1].id)
     exec(compile(found[key], f"solution of {key}", "exec"), names)
     call = next(c for c in lf.calls(number, "check") if ast.literal_eval(c.args[0]) == key)
     answer = eval(compile(ast.Expression(call.args[1]), "answer", "eval"), names)
@@ -70,14 +70,15 @@ def test_solution_passes(number, key, capsys):
 
 @each
 def test_hint_is_there_before_the_solution(number, key):
-    cell = next(c for c in lf.cells(number) if c.id == key)
+    cell = lf.exercise_cells(number)[key][0]
+    assert cell is not None, "a markdown cell with <details> stands right above the exercise"
     assert 0 < cell.source.lower().find("<summary>hint") < cell.source.lower().find("<summary>solution")
 
 
 @each
 def test_the_stub_is_not_attempted(number, key, capsys):
     start(number)
-    cell = next(c for c in lf.cells(number) if c.id == f"{key}-answer")
+    cell = lf.exercise_cells(number)[key][1]
     names = lf.definitions_before(number, cell.id) | {"lesson": lesson}
     exec(compile(lf.tree(cell), cell.id, "exec"), names)
     assert f"… {key}: not attempted" in capsys.readouterr().out

@@ -55,7 +55,7 @@ def operator_cost(costs: Mapping[str, Cost], title: str = "", figure: Figure | N
 
         figure = plt.figure(figsize=(9.2, 0.55 * len(costs) + 1.3))
     axes = figure.subplots(1, 3, sharey=True)
-    columns = {
+    columns: dict[str, list[float]] = {
         "MACs": [c.macs for c in costs.values()],
         "bytes moved": [c.bytes_moved for c in costs.values()],
         "intensity, FLOP per byte": [c.intensity for c in costs.values()],
