@@ -24,11 +24,11 @@ app = typer.Typer(
 )  # fmt: skip
 app.command("list")(look.list_)
 app.command("info")(look.info)
-
 app.command("yaml")(wire.yaml_)
 app.command("layers")(wire.layers)
 app.command("yolo", context_settings=PASS_ON, add_help_option=False)(wire.yolo)
 app.command("data")(course.data)
+app.command("train")(course.train)
 
 app.command("doctor")(course.doctor)
 app.command("lab", context_settings=PASS_ON, add_help_option=False)(course.lab)

@@ -6,32 +6,73 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import yaml
 
 from ..errors import WorkbenchError, did_you_mean
 from ..settings import cache_dir, data_dir
 from .options import Json
 
-DATASETS = ("coco128", "shapes")
 FIRST_LESSON = "notebooks/00_start_here.ipynb"
 NO_NEWS = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
 
 
 def data(
-    name: Annotated[str, typer.Argument(help="coco128 (found, checked or fetched) or shapes (drawn).")],
+    name: Annotated[str, typer.Argument(help="coco128, coco128-held-out (found or fetched), or shapes (drawn).")],
     root: Annotated[Path | None, typer.Option(help="Folder to keep it in instead of the cache.")] = None,
 ) -> None:
     """Prepare a dataset and print the path of its YAML."""
-    from .. import datasets
-
-    if name not in DATASETS:
-        hint = did_you_mean(name, DATASETS) or f"; expected {' or '.join(DATASETS)}"
-        raise WorkbenchError(f"unknown dataset {name!r}{hint}")
     if root is not None:
         os.environ["WORKBENCH_CACHE"] = str(root)
-    print(datasets.coco128() if name == "coco128" else datasets.shapes())
+    print(_dataset(name))
+
+
+def train(
+    host: Annotated[str, typer.Option(help="yolo11, yolov8, rtdetr-l …")] = "yolo11",
+    scale: Annotated[str, typer.Option(help="Size of neck and head: n, s, m, l or x.")] = "n",
+    backbone: Annotated[str | None, typer.Option(help="A backbone's name; without it the host as it is.")] = None,
+    data: Annotated[str, typer.Option(help="shapes, coco128, coco128-held-out, or a dataset YAML.")] = "shapes",
+    preset: Annotated[str, typer.Option(help="fast, class, article-100 or article-150.")] = "class",
+    epochs: Annotated[int | None, typer.Option(help="Instead of the preset's.")] = None,
+    seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Run folder.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with this interrupted run.")] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Of ultralytics.")] = None,
+) -> None:
+    """Train a detector; its run folder holds curves, settings, machine and weights."""
+    from ..train import train as run
+
+    if resume is not None:
+        print(run(resume=resume))
+        return
+    settings = {"host": host, "scale": scale, "backbone": backbone, "data": _dataset(data), "preset": preset}
+    settings |= {"epochs": epochs, "seed": seed, "out": out} | dict(_key_value(text) for text in overrides or [])
+    print(run(**settings))
+
+
+def _dataset(name: str) -> Path:
+    from .. import datasets
+
+    ready = {
+        "shapes": datasets.shapes,
+        "coco128": datasets.coco128,
+        "coco128-held-out": lambda: datasets.coco128(held_out=True),
+    }
+    if name in ready:
+        return ready[name]()
+    if Path(name).suffix not in (".yaml", ".yml"):
+        hint = did_you_mean(name, ready) or f"; expected {', '.join(ready)}, or the path of a dataset YAML"
+        raise WorkbenchError(f"unknown dataset {name!r}{hint}")
+    return Path(name)
+
+
+def _key_value(text: str) -> tuple[str, Any]:
+    key, sign, value = text.partition("=")
+    if not sign or not key.isidentifier():
+        raise WorkbenchError(f"{text!r} is no setting; write KEY=VALUE, such as imgsz=320")
+    return key, yaml.safe_load(value)
 
 
 def doctor(json_: Json = False) -> None:

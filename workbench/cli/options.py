@@ -53,21 +53,16 @@ def detector(name: str) -> Any:
     """Open a detector by name or path, with the plug installed.
 
     Raises:
-        WorkbenchError: no such file, or one that is no readable checkpoint.
+        WorkbenchError: no such model, or a file that is none.
     """
-    from ..yolo import YOLO
+    from ..train.models import one_line, open_detector
 
-    if Path(name).suffix == ".pt" and not Path(name).is_file():
-        raise WorkbenchError(f"{name} does not exist; give the path of a checkpoint such as runs/…/weights/best.pt")
     try:
-        return YOLO(name, verbose=False)
+        return open_detector(name)
     except WorkbenchError:
         raise
-    except FileNotFoundError as e:
-        raise WorkbenchError(f"{name} is neither a file nor a model's name such as yolo11n-fasternet_t0.yaml") from e
-    except Exception as e:  # a file that is truncated, or no checkpoint or model YAML at all, fails in many ways
-        kind = "checkpoint; it may be truncated or of another program" if name.endswith(".pt") else "model YAML"
-        raise WorkbenchError(f"{name} is no readable {kind} ({type(e).__name__}: {e})") from e
+    except (KeyError, TypeError, ValueError) as e:  # what ultralytics raises for a YAML that describes no model
+        raise WorkbenchError(f"{name} is no readable model YAML ({one_line(e)})") from e
 
 
 def write_text(path: Path, text: str) -> None:
