@@ -12,6 +12,7 @@ _PANELS: dict[str, str] = {  # class → module
     "ConvCost": "conv_cost",
     "Reparam": "reparam",
     "StarBoundary": "star_boundary",
+    "Wiring": "wiring",
 }
 __all__ = list(_PANELS)
 

@@ -8,7 +8,7 @@ them into a fork and take them out, and `compare` proves both doors equal.
 from .edits import EDITS, KNOWN_VERSIONS, STEPS, Edit
 from .files import apply, revert, surgery_diff
 from .proof import Comparison, KeyMap, Row, compare, cross_weights, key_map, rows
-from .work import copy_tasks, edit, edits_of, listing
+from .work import class_sources, copy_tasks, edit, edits_of, listing
 
 __all__ = [
     "EDITS",
@@ -19,6 +19,7 @@ __all__ = [
     "KeyMap",
     "Row",
     "apply",
+    "class_sources",
     "compare",
     "copy_tasks",
     "cross_weights",

@@ -136,7 +136,7 @@ class Comparison:
     rows: list[tuple[Row, Row]]
     params: tuple[int, int]
     stride: tuple[list[float], list[float]]
-    difference: dict[int, float] = field(default_factory=dict)  # image side → largest absolute difference
+    difference: dict[int, float] = field(default_factory=dict)  # image side → largest difference / largest output
 
     @property
     def same_structure(self) -> bool:
@@ -155,7 +155,7 @@ class Comparison:
             mark = "" if a == b else f"  ≠ {b}"
             lines.append("{:>5}  {:<14}{:<22}{:<14}{:>12,}{}".format(a.layer, a.type, *shape, a.params, mark))
         lines.append(f"parameters {self.params[0]:,} and {self.params[1]:,}, strides {self.stride[0]}")
-        lines += [f"largest difference at {side} px: {gap:.3g}" for side, gap in self.difference.items()]
+        lines += [f"outputs at {side} px differ by {gap:.3g} of the largest" for side, gap in self.difference.items()]
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -185,7 +185,7 @@ def compare(
         x = torch.rand(1, 3, side, side, generator=generator)  # (1, 3, H, W)
         with torch.no_grad():
             a, b = (_tensors(m.eval()(x)) for m in both)
-        gaps[side] = max((float((s - t).abs().max()) for s, t in zip(a, b, strict=True) if s.numel()), default=0.0)
+        gaps[side] = max(_gap(s, t) for s, t in zip(a, b, strict=True) if s.numel())
     for m, mode in zip(both, was_training, strict=True):
         m.train(mode)
     params = tuple(sum(p.numel() for p in m.parameters()) for m in both)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import os
 import sys
@@ -95,6 +96,14 @@ def listing(tasks: ModuleType, piece: str, before: int = 0, after: int = 0) -> s
     last = first + piece.rstrip("\n").count("\n")
     lines = text.splitlines()
     return "\n".join(f"{n:5} {lines[n - 1]}" for n in range(max(1, first - before), min(last + after, len(lines)) + 1))
+
+
+def class_sources(tasks: ModuleType) -> dict[str, str]:
+    """Return the source text of every class of the copy, by name."""
+    text = _read(Path(tasks.__file__ or ""))
+    lines = text.splitlines(keepends=True)
+    found = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
+    return {node.name: "".join(lines[node.lineno - 1 : node.end_lineno]) for node in found}
 
 
 def _load(file: Path, name: str) -> ModuleType:

@@ -1,0 +1,266 @@
+"""Checks of lesson 08, wiring YOLO11: the learner's lines are put into a copy of ``tasks.py`` in place of ours."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+import textwrap
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from .exercises import NotAttempted, exercise, expect, expect_equal, expect_function, expect_tensor, fresh
+from .quiz import Question, questions
+
+OURS = {  # exercise → (indent, the lines of the finished surgery that the learner's replace)
+    "width": (12, "c2 = [0, *(level.channels for level in backbone.feature_info)]\n"),
+    "shift": (
+        8,
+        "if backbone is not None:\n    ch.extend(c2)\n    shift += len(c2) - 1\nelse:\n    ch.append(c2)\n",
+    ),
+    "forward": (
+        12,
+        """\
+for x in [None, *m(x)] if hasattr(m, "width_list") else [m(x)]:  # run
+    i = len(y)
+    y.append(x if i in self.save else None)  # save output
+    if i in embed:
+        embeddings.append(torch.nn.functional.adaptive_avg_pool2d(x, (1, 1)).squeeze(-1).squeeze(-1))
+        if i == max_idx:
+            return torch.unbind(torch.cat(embeddings, 1), dim=0)
+""",
+    ),
+}
+AFTER = {"forward": "        return x\n\n    def _predict_augment(self, x):\n"}  # RT-DETR's loop has the same lines
+
+
+def _tasks_with(piece: str, lines: Any) -> ModuleType:
+    """Return the finished surgery as a module, with the learner's lines in place of ours."""
+    from ..yolo import surgery
+
+    expect(isinstance(lines, str), f"expected your lines of code as one string, came {type(lines).__name__}")
+    if "..." in lines:
+        raise NotAttempted
+    indent, ours = OURS[piece]
+    tail = AFTER.get(piece, "")
+    old, new = (textwrap.indent(textwrap.dedent(t).strip("\n") + "\n", " " * indent) + tail for t in (ours, lines))
+    with tempfile.TemporaryDirectory() as folder:
+        return surgery.edit(surgery.copy_tasks(folder, "tasks_of_yours", surgery.STEPS), old, new)
+
+
+def _detector(base: int, before: int = 0, more: int = 0) -> dict[str, Any]:
+    """Return a small detector's YAML as a dict.
+
+    `before` rows that do nothing, a StarNet whose P2 has `base` channels, 1 + `more` convolutions on its P5, a head.
+    """
+    p3, p4, p5 = before + 2, before + 3, before + 5 + more
+    identity, conv = [-1, 1, "nn.Identity", []], [-1, 1, "Conv", [32, 1, 1]]
+    rows = [identity] * before + [[-1, 1, "starnet_s050", [{"base_dim": base}]]] + [conv] * (1 + more)
+    head = [
+        [-1, 1, "nn.Upsample", [None, 2, "nearest"]],
+        [[-1, p4], 1, "Concat", [1]],
+        [-1, 1, "Conv", [16, 1, 1]],
+        [[p3, p5 + 3, p5], 1, "Detect", ["nc"]],
+    ]
+    return copy.deepcopy({"nc": 2, "backbone": rows, "head": head})
+
+
+def _stock() -> dict[str, Any]:
+    rows = [[-1, 1, "Conv", [8, 3, 2]] for _ in range(5)]
+    return {"nc": 2, "backbone": rows, "head": [[[2, 3, 4], 1, "Detect", ["nc"]]]}
+
+
+def _any_width() -> int:
+    return 8 * int(torch.randint(1, 5, (1,), generator=fresh()))
+
+
+def _expect_detector(tasks: ModuleType, cfg: dict[str, Any]) -> Any:
+    """Build a detector and require the strides of its head."""
+    model = tasks.DetectionModel(copy.deepcopy(cfg), verbose=False).eval()
+    expect_equal([float(s) for s in model.stride], [8.0, 16.0, 32.0], "the strides of the detector that came out")
+    return model
+
+
+@exercise(
+    "ex-width-list",
+    hint="five entries: 0 for the layer that holds nothing, then level.channels of each of the four levels",
+    ok="One row now announces five layers.",
+    wrong={
+        "no entry for the empty layer": "c2 = [level.channels for level in backbone.feature_info]",
+        "P5 only, as for any other layer": "c2 = backbone.feature_info[-1].channels",
+        "strides instead of channels": "c2 = [0, *(level.stride for level in backbone.feature_info)]",
+        "deepest level first": "c2 = [0, *(level.channels for level in reversed(backbone.feature_info))]",
+    },
+)
+def _width_list(answer: Any) -> None:
+    tasks = _tasks_with("width", answer)
+    base = _any_width()
+    layers, _ = tasks.parse_model(copy.deepcopy({**_detector(base), "head": []}), ch=3, verbose=False)
+    widths = list(layers[0].width_list)
+    wanted = [base * 2**k for k in range(4)]
+    expect(len(widths) == 5, f"layers 0 to 4 need five entries, came {len(widths)}: {widths}")
+    expect_equal(widths[1:], wanted, "the channels of layers 1 to 4, P2 to P5")
+    _expect_detector(tasks, _detector(base))
+
+
+@exercise(
+    "ex-shift",
+    hint="a backbone row extends ch by five entries but is one row, so every row after it counts four more",
+    ok="It works wherever the backbone stands, not only in the first row.",
+    wrong={
+        "no shift": "if backbone is not None:\n    ch.extend(c2)\nelse:\n    ch.append(c2)",
+        "shift by five": "if backbone is not None:\n    ch.extend(c2)\n    shift += 5\nelse:\n    ch.append(c2)",
+        "shift at every row": "if backbone is not None:\n    ch.extend(c2)\nelse:\n    ch.append(c2)\nshift += 4",
+        "only in the first row": "if i == 0:\n    ch.extend(c2)\n    shift = 4\nelse:\n    ch.append(c2)",
+        "the whole list as one entry": "ch.append(c2)\nif backbone is not None:\n    shift += 4",
+    },
+)
+def _shift(answer: Any) -> None:
+    tasks = _tasks_with("shift", answer)
+    for before in (0, 1, 2):
+        cfg, where = _detector(_any_width(), before), f"with {before} rows before the backbone"
+        layers, save = tasks.parse_model(copy.deepcopy(cfg), ch=3, verbose=False)
+        expected = [*range(before + 1), *range(before + 5, before + 10)]
+        expect_equal([m.i for m in layers], expected, f"the layer numbers {where}")
+        expect_equal(save, [before + k for k in (2, 3, 5, 8)], f"the layers to keep {where}")
+        _expect_detector(tasks, cfg)
+
+
+_EMBED = "embeddings.append(torch.nn.functional.adaptive_avg_pool2d(x, (1, 1)).squeeze(-1).squeeze(-1))"
+_WRONG_LOOP = """
+outputs = {outputs}
+for x in outputs:
+    i = len(y)
+    y.append(x if i in self.save else None)
+    if i in embed:
+        {embed}
+        if i == max_idx:
+            return torch.unbind(torch.cat(embeddings, 1), dim=0)
+"""
+
+
+@exercise(
+    "ex-forward",
+    hint="loop over [None, *m(x)] for a backbone and over [m(x)] for any other row; the layer's number is len(y)",
+    ok="Layers, kept outputs and embeddings keep their numbers.",
+    wrong={
+        "no place for the empty layer": _WRONG_LOOP.format(
+            outputs='list(m(x)) if hasattr(m, "width_list") else [m(x)]', embed=_EMBED
+        ),
+        "the list goes on as x": _WRONG_LOOP.format(outputs="[m(x)]", embed=_EMBED),
+        "embed forgotten, as in the article": 'for x in [None, *m(x)] if hasattr(m, "width_list") else [m(x)]:\n'
+        "    y.append(x if len(y) in self.save else None)",
+        "embed asks for the row's number": _WRONG_LOOP.format(
+            outputs='[None, *m(x)] if hasattr(m, "width_list") else [m(x)]', embed=_EMBED
+        ).replace("if i in embed", "if m.i in embed"),
+        "every row is taken for a backbone": _WRONG_LOOP.format(outputs="[None, *m(x)]", embed=_EMBED),
+    },
+)
+def _forward(answer: Any) -> None:
+    from ..yolo import surgery
+
+    tasks = _tasks_with("forward", answer)
+    with tempfile.TemporaryDirectory() as folder:
+        finished = surgery.copy_tasks(folder, "tasks_finished", surgery.STEPS)
+    x = torch.rand(2, 3, 64, 64, generator=fresh())  # (B, 3, H, W)
+    for cfg, layers in ((_detector(_any_width()), ([2], [8], [3, 5])), (_stock(), ([3],))):
+        model = _expect_detector(tasks, cfg)
+        reference = finished.DetectionModel(copy.deepcopy(cfg), verbose=False).eval()
+        reference.load_state_dict(model.state_dict())
+        with torch.no_grad():
+            expect_tensor(model(x)[0], reference(x)[0], "the detections", rel=0.0)
+            for embed in layers:
+                came, right = model.predict(x, embed=embed), reference.predict(x, embed=embed)
+                ok = isinstance(came, tuple) and len(came) == len(x) and all(isinstance(v, torch.Tensor) for v in came)
+                expect(ok, f"predict(x, embed={embed}) should give one vector per image, came {type(came).__name__}")
+                expect_tensor(torch.stack(came), torch.stack(right), f"the embedding of layers {embed}", rel=0.0)
+
+
+def _containing(*pieces: str) -> Callable[[dict[str, str]], set[str]]:
+    return lambda sources: {name for name, text in sources.items() if any(piece in text for piece in pieces)}
+
+
+@exercise(
+    "ex-own-loops",
+    hint="only a forward loop asks which outputs to keep: look for 'in self.save' in the text of each class",
+    ok="So the surgery has to be repeated in each of them; RT-DETR is the one this course needs.",
+    wrong={
+        "every class with a method predict": _containing("def predict("),
+        "every class that appends to a list y": _containing("y.append("),
+        "every class that loops over its layers": _containing("for m in self.model"),
+        "typed from today's file": lambda sources: {"BaseModel", "RTDETRDetectionModel", "WorldModel", "YOLOEModel"},
+    },
+)
+def _loops(answer: Any) -> None:
+    from ..yolo import surgery
+
+    expect_function(answer)
+    newer = "class NewModel(BaseModel):\n    def predict(self, x):\n        y = []\n        for m in self.model:\n"
+    newer += "            x = m(x)\n            y.append(x if m.i in self.save else None)\n        return x\n"
+    other = "class Preview(BaseModel):\n    def predict(self, x):\n        print([m.type for m in self.model])\n"
+    other += "        return super().predict(x)\n"
+    with tempfile.TemporaryDirectory() as folder:
+        today = surgery.class_sources(surgery.copy_tasks(folder, "tasks_untouched"))
+    for where, sources in (("today's file", today), ("a newer file", today | {"NewModel": newer, "Preview": other})):
+        came, right = answer(dict(sources)), _containing("in self.save")(sources)
+        expect(isinstance(came, set | list | tuple | frozenset), f"expected names, came {type(came).__name__}")
+        expect(set(came) == right, f"in {where}: expected {sorted(right)}, came {sorted(map(str, came))}")
+
+
+def _key(by: int, inside: str = "backbone.") -> Callable[[str], str]:
+    def to_plug(key: str) -> str:
+        row, rest = key.removeprefix("model.").split(".", 1)
+        return f"model.0.{inside}{rest}" if row == "0" else f"model.{int(row) + by}.{rest}"
+
+    return to_plug
+
+
+@exercise(
+    "ex-key-map",
+    hint="split the key into row number and rest; row 0 goes into model.0.backbone, any other row moves by four",
+    ok="With this map the weights cross, and every output is the same to the last bit.",
+    wrong={
+        "the backbone's own module forgotten": _key(4, ""),
+        "moved by five": _key(5),
+        "rows not moved": _key(0),
+        "only one digit is read": lambda key: (
+            f"model.0.backbone.{key[8:]}" if key[6] == "0" else f"model.{int(key[6]) + 4}.{key[8:]}"
+        ),
+    },
+)
+def _key_map(answer: Any) -> None:
+    from ultralytics.nn.tasks import DetectionModel
+
+    from ..yolo import surgery
+
+    expect_function(answer)
+    cfg = _detector(_any_width(), more=7)  # row numbers of two digits
+    with tempfile.TemporaryDirectory() as folder:
+        edited = surgery.copy_tasks(folder, "tasks_finished", surgery.STEPS)
+    ours = edited.DetectionModel(copy.deepcopy(cfg), verbose=False)
+    plug = DetectionModel(copy.deepcopy(cfg), verbose=False)
+    for key, right in surgery.key_map(ours, plug).items():
+        came = answer(key)
+        expect(came == right, f"{key!r}: expected {right!r}, came {came!r}")
+
+
+def _article_parameters() -> int:
+    import workbench as wb
+
+    cfg = wb.detector_yaml("yolo11", "starnet_s1", "n", width=0.25, round_to=8)
+    from ultralytics.nn.tasks import DetectionModel
+
+    return sum(p.numel() for p in DetectionModel(cfg, nc=80, verbose=False).parameters())
+
+
+questions(
+    Question("q1", "c", "layers 1 to 4 are P2 to P5, so 3 is P4, at stride 16", "section 1"),
+    Question("q2", 7, "two rows take layers 0 and 1, the backbone 2 to 6, and the next row is 7", "section 1"),
+    Question(
+        "q3", "b", "get_flops answers every exception with 0.0, and RT-DETR's first forward raises one", "section 2"
+    ),
+    Question("q4", _article_parameters, "the head grows with the number of classes", "section 3", code=True),
+    Question("q5", "a", "ultralytics sets eps = 1e-3 on every BN of the model it builds", "section 3"),
+)
