@@ -67,6 +67,7 @@ def tensors(output: Tensor | list[Tensor]) -> list[Tensor]:
     return [output] if isinstance(output, Tensor) else list(output)
 
 
+@torch.no_grad()
 def relative(a: Tensor | list[Tensor], b: Tensor | list[Tensor]) -> float:
     """Return the largest |a − b| / max |b| over one or more outputs."""
     pairs = zip(tensors(a), tensors(b), strict=True)
