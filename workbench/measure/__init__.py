@@ -1,6 +1,27 @@
 """The ruler: count what a network costs, and time it so that a reviewer would believe the number."""
 
+from .candidates import Factory, factory
 from .cost import Count, Part, Uncounted
 from .count import count
+from .environment import cure_allocator, environment
+from .latency import latency
+from .rounds import Plan, Ratio, Summary, interleave, paired_ratio
+from .timing import Latency
 
-__all__ = ["Count", "Part", "Uncounted", "count"]
+__all__ = [
+    "Count",
+    "Factory",
+    "Latency",
+    "Part",
+    "Plan",
+    "Ratio",
+    "Summary",
+    "Uncounted",
+    "count",
+    "cure_allocator",
+    "environment",
+    "factory",
+    "interleave",
+    "latency",
+    "paired_ratio",
+]

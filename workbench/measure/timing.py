@@ -1,0 +1,147 @@
+"""The result of timing: every sample, summaries, paired ratios, the environment; a table, a tidy CSV, a JSON."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import WorkbenchError
+from ._table import html_table, text_table
+from .environment import describe
+from .rounds import Ratio, Sample, Summary, judge, paired_ratio, summarise
+
+COLUMNS = ("candidate", "round", "wall_s", "cpu_s", "runs", "faults", "kept")
+ENDINGS = {"budget": "the budget was spent before all rounds", "cancelled": "cancelled; finished rounds are kept"}
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Latencies of several candidates from one interleaved measurement. Prints as a table."""
+
+    samples: Mapping[str, list[Sample]] = field(repr=False)
+    env: Mapping[str, Any] = field(repr=False)
+    baseline: str
+    ending: str = "complete"  # "complete", "budget" or "cancelled"
+    macs: Mapping[str, int] = field(default_factory=dict, repr=False)  # per run, where known
+
+    @property
+    def names(self) -> list[str]:
+        """The candidates, in the order given."""
+        return list(self.samples)
+
+    @property
+    def threads(self) -> int:
+        """Threads each candidate ran on."""
+        return int(self.env.get("threads", 1))
+
+    def summary(self, name: str) -> Summary:
+        """Return median, quartiles, minimum, p90, n and dropped of one candidate, in seconds."""
+        return summarise(self._of(name), self.threads)
+
+    def median_ms(self, name: str) -> float:
+        """Return the median latency in milliseconds, for arithmetic; print the result itself, not this number."""
+        return 1e3 * self.summary(name).median_s
+
+    def ratio(self, name: str, to: str | None = None, level: float = 0.95) -> Ratio:
+        """Return how many times slower `name` is than `to` (default the baseline), with its interval."""
+        return paired_ratio(self._of(name), self._of(to or self.baseline), threads=self.threads, level=level)
+
+    def faults(self, name: str) -> float:
+        """Return the median page faults per run."""
+        values = sorted(s.faults for s in self._of(name))
+        return values[len(values) // 2] if values else float("nan")
+
+    def gmacs_per_s(self, name: str) -> float:
+        """Return achieved 10⁹ multiply-adds per second (what the papers call GFLOPS)."""
+        return self.macs[name] / self.summary(name).median_s / 1e9
+
+    def ranking(self) -> list[str]:
+        """Return the candidates, fastest first."""
+        return sorted(self.names, key=lambda n: self.summary(n).median_s)
+
+    def _of(self, name: str) -> list[Sample]:
+        if name not in self.samples:
+            raise WorkbenchError(f"{name!r} was not measured; measured: {', '.join(self.samples)}")
+        return self.samples[name]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one tidy row per candidate: milliseconds, counts, the ratio to the baseline and its interval."""
+        out = []
+        for name in self.names:
+            s, r = self.summary(name), self.ratio(name)
+            row = {
+                "candidate": name, "median_ms": 1e3 * s.median_s, "iqr_ms": 1e3 * s.iqr_s, "min_ms": 1e3 * s.min_s,
+                "p90_ms": 1e3 * s.p90_s, "n": s.n, "dropped": s.dropped, "clock": s.clock, "faults": self.faults(name),
+                "ratio": r.ratio, "ratio_low": r.low, "ratio_high": r.high,
+            }  # fmt: skip
+            if name in self.macs:
+                row["gmacs_per_s"] = self.gmacs_per_s(name)
+            out.append(row)
+        return out
+
+    def _table(self) -> tuple[list[str], list[list[Any]], str, list[str]]:
+        header = ["candidate", "median ms", "IQR", "min", "p90", "n", "dropped", "clock", f"× {self.baseline}"]
+        header += ["GMAC/s"] if self.macs else []
+        body: list[list[Any]] = []
+        for r in self.rows():
+            shown = Ratio(r["ratio"], r["ratio_low"], r["ratio_high"], 0.95, r["n"])
+            line = [r[k] for k in ("candidate", "median_ms", "iqr_ms", "min_ms", "p90_ms", "n", "dropped", "clock")]
+            line.append("1 (baseline)" if r["candidate"] == self.baseline else str(shown))
+            body.append(line + ([r.get("gmacs_per_s")] if self.macs else []))
+        e = self.env
+        title = f"input {e.get('input', '?')}, {e.get('layout', 'nchw')}, {e.get('runtime', 'eager')}"
+        notes = [describe(dict(e)), "one interleaved run; ratios are paired per round, 95 % bootstrap interval"]
+        if any(r["clock"] == "cpu" for r in self.rows()):
+            notes.append("clock cpu: over 30 % of the samples were interrupted, so CPU time is shown")
+        return header, body, title, notes + ([ENDINGS[self.ending]] if self.ending in ENDINGS else [])
+
+    def __str__(self) -> str:
+        return text_table(*self._table())
+
+    def _repr_html_(self) -> str:
+        return html_table(*self._table())
+
+    def save(self, path: str | Path) -> Path:
+        """Write every sample as tidy CSV, and environment and counts as JSON beside it; return the CSV's path."""
+        file = Path(path).with_suffix(".csv")
+        with file.open("w", newline="", encoding="utf-8") as f:
+            writer = csv.writer(f)
+            writer.writerow(COLUMNS)
+            for name, samples in self.samples.items():
+                for s, kept in zip(samples, judge(samples, self.threads).kept, strict=True):
+                    cpu = "" if s.cpu_s is None else repr(s.cpu_s)
+                    writer.writerow([name, s.round, repr(s.wall_s), cpu, s.runs, repr(s.faults), int(kept)])
+        meta = {
+            "environment": dict(self.env),
+            "baseline": self.baseline,
+            "ending": self.ending,
+            "macs": dict(self.macs),
+        }
+        meta["candidates"] = self.names
+        file.with_suffix(".json").write_text(json.dumps(meta, indent=2), encoding="utf-8")
+        return file
+
+    @classmethod
+    def load(cls, path: str | Path) -> Latency:
+        """Read back what `save` wrote.
+
+        Raises:
+            WorkbenchError: a file is missing or is not one of ours.
+        """
+        file = Path(path).with_suffix(".csv")
+        try:
+            meta = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
+            samples: dict[str, list[Sample]] = {n: [] for n in meta["candidates"]}
+            with file.open(newline="", encoding="utf-8") as f:
+                for row in csv.DictReader(f):
+                    cpu = float(row["cpu_s"]) if row["cpu_s"] else None
+                    samples[row["candidate"]].append(
+                        Sample(int(row["round"]), float(row["wall_s"]), cpu, int(row["runs"]), float(row["faults"]))
+                    )
+            return cls(samples, meta["environment"], meta["baseline"], meta["ending"], meta["macs"])
+        except (OSError, KeyError, TypeError, ValueError) as e:
+            raise WorkbenchError(f"{file} is not a saved latency result with its JSON beside it ({e})") from e
