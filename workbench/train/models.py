@@ -1,0 +1,63 @@
+"""From host, scale, backbone or a file to a detector that can be trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..errors import WorkbenchError, did_you_mean
+from ..yolo import HOSTS, RTDETR, YOLO
+from ..yolo.hosts import read_host, yaml_name
+
+
+def model_name(host: str, scale: str, backbone: str | None) -> str:
+    """Return the model YAML's name of a host, or of a host with one of our backbones.
+
+    Raises:
+        WorkbenchError: unknown host or scale.
+
+    >>> model_name("yolo11", "n", None), model_name("yolov8", "s", "starnet_s1")
+    ('yolo11n.yaml', 'yolov8s-starnet_s1.yaml')
+    """
+    if host not in HOSTS:
+        hint = did_you_mean(host, HOSTS) or f"; expected one of {', '.join(HOSTS)}"
+        raise WorkbenchError(f"unknown host {host!r}{hint}")
+    scales = read_host(host).scales
+    if scale not in scales and len(scales) > 1:
+        raise WorkbenchError(f"scale {scale!r} given for {host}; expected one of {', '.join(scales)}")
+    if backbone is not None:
+        return yaml_name(host, backbone, scale)
+    return yaml_name(host, "", scale).replace("-.yaml", ".yaml")
+
+
+def open_detector(name: str | Path) -> Any:
+    """Build a detector from a model YAML's name, or open a checkpoint.
+
+    Raises:
+        WorkbenchError: the checkpoint cannot be read, or there is no such model.
+    """
+    path = Path(name)
+    kind = RTDETR if path.stem.startswith("rtdetr") else YOLO
+    if path.suffix == ".pt" and not path.is_file():
+        raise WorkbenchError(f"no checkpoint at {path}; give the path of a .pt file, or a model YAML's name")
+    try:
+        return kind(str(name))
+    except WorkbenchError:
+        raise
+    except FileNotFoundError as e:
+        raise WorkbenchError(f"no model {str(name)!r}; give e.g. 'yolo11n.yaml' or 'yolo11n-fasternet_t0.yaml'") from e
+    except Exception as e:  # zip, pickle and torch each have their own ways to say it
+        if path.suffix != ".pt":
+            raise
+        raise WorkbenchError(
+            f"{path} is not a readable checkpoint ({one_line(e)}); it may be cut short: copy it again"
+        ) from e
+
+
+def one_line(error: BaseException) -> str:
+    r"""Return an exception's message on one line, at most 300 characters.
+
+    >>> one_line(ValueError("first\n  second")), one_line(KeyboardInterrupt())
+    ('first second', 'KeyboardInterrupt')
+    """
+    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -1,0 +1,159 @@
+"""A finished, interrupted or running training: a folder, read back."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataNotFoundError, WorkbenchError
+
+RECORD, CURVES, SUMMARY = "run.json", "curves.csv", "summary.md"
+TRAIN_IS_VAL = "val = train, so this mAP says how well the training images were memorised, not how well it detects"
+
+# ultralytics' column → ours; loss names differ between hosts and pass through
+_COLUMNS = {
+    "time": "seconds",
+    "metrics/precision(B)": "precision",
+    "metrics/recall(B)": "recall",
+    "metrics/mAP50(B)": "map50",
+    "metrics/mAP50-95(B)": "map50_95",
+}
+
+
+class Run:
+    """One training run: its folder and what is in it.
+
+    ``curves.csv`` has one row per epoch, ``run.json`` what was asked for, the environment and the outcome,
+    ``args.yaml`` every ultralytics argument, ``summary.md`` the same for a reader, ``weights/`` best and last
+    checkpoint. Everything is read when asked for, so a `Run` also follows a training that is still going on.
+
+    Args:
+        folder: as given to ``train(out=…)``.
+
+    Raises:
+        DataNotFoundError: the folder holds no run.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder).expanduser().absolute()
+        if not (self.folder / RECORD).is_file():
+            raise DataNotFoundError(
+                f"{self.folder} holds no training run (no {RECORD}); give the folder that train() filled"
+            )
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Everything in ``run.json``."""
+        return json.loads((self.folder / RECORD).read_text(encoding="utf-8"))
+
+    @property
+    def status(self) -> str:
+        """``"running"``, ``"finished"``, ``"interrupted"`` or ``"failed"``."""
+        return self.record["status"]
+
+    @property
+    def curves(self) -> list[dict[str, float]]:
+        """One row per epoch: ``epoch`` from 1, ``seconds``, ``train_…`` and ``val_…`` losses, ``map50`` and others."""
+        return read_curves(self.folder / "results.csv")
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """precision, recall, map50, map50_95 of ``best.pt`` on the validation split; empty until finished."""
+        return self.record.get("metrics") or {}
+
+    @property
+    def map50(self) -> float:
+        """The mAP at IoU 0.5 of the best checkpoint on the validation split; nan until finished."""
+        return self.metrics.get("map50", float("nan"))
+
+    @property
+    def held_out(self) -> bool:
+        """Whether the validation images were kept out of training."""
+        return bool(self.record["data"]["held_out"])
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint of the best epoch."""
+        return self.folder / "weights" / "best.pt"
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint of the last epoch, from which a run resumes."""
+        return self.folder / "weights" / "last.pt"
+
+    def detector(self) -> Any:
+        """Open the best checkpoint as a ``YOLO`` (or ``RTDETR``)."""
+        from ..yolo import RTDETR, YOLO
+
+        return (RTDETR if self.record["host"].startswith("rtdetr") else YOLO)(str(self.best))
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
+    def __str__(self) -> str:
+        record, curves = self.record, self.curves
+        env = record["environment"]
+        where = f"{env['cpu'] if env['device'] == 'cpu' else env['device']}, {env['threads']} threads"
+        what = f"{record['model']} on {record['data']['name']}, preset {record['preset']}, seed {record['seed']}"
+        done = f"{len(curves)} of {record['epochs']} epochs at {record['imgsz']} px"
+        lines = [f"{what}: {self.status}", f"{done} in {record.get('seconds', 0):.0f} s on {where}"]
+        if self.metrics:
+            values = ", ".join(f"{k} {v:.3f}" for k, v in self.metrics.items())
+            lines.append(f"best checkpoint on {record['data']['val_images']} validation images: {values}")
+            if not self.held_out:
+                lines.append(f"{record['data']['name']}: {TRAIN_IS_VAL}")
+        return "\n".join([*lines, str(self.folder)])
+
+
+def read_curves(path: Path) -> list[dict[str, float]]:
+    """Return the rows of ultralytics' ``results.csv`` under plain names, one per epoch.
+
+    A run that was killed after writing a row and before writing the checkpoint repeats that epoch: the later row
+    counts. A row cut short by a kill is left out.
+    """
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        rows = [row for row in reader if None not in row and None not in row.values()]
+    by_epoch: dict[int, dict[str, float]] = {}
+    for row in rows:
+        named = {_COLUMNS.get(k.strip(), k.strip().replace("/", "_")): float(v) for k, v in row.items()}
+        by_epoch[int(named["epoch"])] = named | {"epoch": int(named["epoch"])}
+    return [by_epoch[epoch] for epoch in sorted(by_epoch)]
+
+
+def write_curves(rows: list[dict[str, float]], path: Path) -> None:
+    """Write the rows as CSV, replacing the file at once."""
+    if rows:
+        lines = [",".join(rows[0]), *(",".join(f"{v:.6g}" for v in row.values()) for row in rows)]
+        replace_text(path, "\n".join(lines) + "\n")
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file under another name and rename it, so that a reader never sees half of it."""
+    replace_bytes(path, text.encode())
+
+
+def replace_bytes(path: Path, content: bytes) -> None:
+    """Write bytes under another name, flush them to the disk, and rename."""
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    except OSError as e:
+        raise WorkbenchError(f"cannot write {path} ({e.strerror}); free some space or choose another folder") from e
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException as e:
+        os.unlink(temporary)
+        if isinstance(e, OSError):
+            raise WorkbenchError(f"cannot write {path} ({e.strerror}); free some space or choose another folder") from e
+        raise
