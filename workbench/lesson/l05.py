@@ -119,7 +119,7 @@ def _stride() -> int:
 
     with torch.device("meta"):
         info = create_backbone("vanillanet_13").feature_info
-    return next(level.stride for level in info if level.module == "stages.9")
+    return next(level.stride for level in info if level.module == "stages.8")
 
 
 questions(

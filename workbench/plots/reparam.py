@@ -139,8 +139,13 @@ def merge_error(ramps: Sequence[float], errors: Sequence[float], ax: Axes | None
     ax = axes(ax, figsize=(4.6, 3.4))
     ax.plot(ramps, errors, color=PALETTE["pink"], marker="o", markersize=3.5)
     ax.plot(ramps[-1], errors[-1], "o", markersize=8, color=PALETTE["green"])
-    ax.annotate("exact", (ramps[-1], errors[-1]), xytext=(-8, 10), textcoords="offset points", ha="right")
-    ax.set(xlabel="ramp a", ylabel="relative error after merging", ylim=(0, None), title="Merging before the ramp ends")
+    ax.annotate("exact", (ramps[-1], errors[-1]), xytext=(0, 16), textcoords="offset points", ha="center")
+    ax.set(
+        xlabel="ramp a",
+        ylabel="relative error after merging",
+        ylim=(-0.02 * max(errors), None),
+        title="Merging before the ramp ends",
+    )
     return ax
 
 
