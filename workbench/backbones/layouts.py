@@ -105,7 +105,7 @@ def to_ours(family: str | None, layout: str, own: Collection[str] = ()) -> Calla
     """Return the function that turns a checkpoint's key into ours.
 
     Args:
-        family: the model's, or None.
+        family: the model's, or another word, or None.
         layout: from `layout_of`.
         own: the model's keys; a network that we wrapped carries ``body.`` before its own names.
 
@@ -114,7 +114,7 @@ def to_ours(family: str | None, layout: str, own: Collection[str] = ()) -> Calla
     """
     if family in _FROM_TIMM and layout == "timm":
         return _renamer(_FROM_TIMM[family])
-    if family is None and any(k.startswith("body.") for k in own):
+    if family not in FAMILY_KEYS and any(k.startswith("body.") for k in own):
         # timm's feature extractors flatten the first level of names: stages.0.x becomes stages_0.x
         return lambda k: next((c for c in (k, f"body.{k}", f"body.{k.replace('.', '_', 1)}") if c in own), k)
     return str
@@ -152,7 +152,7 @@ def is_out_norm(key: str) -> bool:
 
 def has_bn(keys: Iterable[str], family: str | None = None) -> bool:
     """Return whether there is a BN in the body: the train form has some, the deploy form has none."""
-    head = FAMILY_KEYS[family].head if family else ()
+    head = FAMILY_KEYS[family].head if family in FAMILY_KEYS else ()
     body = (k for k in keys if not k.startswith(head) and not is_out_norm(k))
     return any(k.endswith("running_mean") for k in body)
 

@@ -32,7 +32,7 @@ def plan_load(
     Args:
         state: the checkpoint, flat.
         target: the model's state dict.
-        family: the model's family, or None.
+        family: the model's family, ``"timm"``, or None.
         rename: the checkpoint's keys → ours.
 
     >>> plan = plan_load({"a": torch.ones(2), "b": torch.ones(1)}, {"a": torch.zeros(2)}, None, str)
@@ -53,8 +53,10 @@ def plan_load(
 def diagnose(state: Mapping[str, Any], target: Mapping[str, Tensor], family: str | None) -> str:
     """Return the most likely cause of a mismatch and its fix, or an empty string. Keys are in our names."""
     other = looks_like(state)
+    if family not in FAMILY_KEYS:
+        return ""
     if other is not None and other != family:
-        return f"the checkpoint looks like a {other}, the model is {'a ' + family if family else 'none'}"
+        return f"the checkpoint looks like a {other}, the model is a {family}"
     there, here = has_bn(state, family), has_bn(target, family)
     if here and not there:
         return (
@@ -66,13 +68,10 @@ def diagnose(state: Mapping[str, Any], target: Mapping[str, Tensor], family: str
             "the checkpoint is in train form and the model in deploy form: load it into the train form, then "
             "workbench.deploy(model)"
         )
-    if family:
-        from .variants import variant_with_shapes
+    from .variants import variant_with_shapes
 
-        tensors = {k: v for k, v in state.items() if isinstance(v, Tensor)}
-        if (variant := variant_with_shapes(tensors, family)) is not None:
-            return f"the checkpoint's shapes are those of {variant}"
-    return ""
+    variant = variant_with_shapes({k: v for k, v in state.items() if isinstance(v, Tensor)}, family)
+    return f"the checkpoint's shapes are those of {variant}" if variant else ""
 
 
 def _place(
@@ -89,6 +88,8 @@ def _place(
             plan.skipped[source] = "belongs to the classifier, which this backbone does not have"
         elif family == "fasternet" and is_out_norm(key):
             plan.skipped[source] = "a per-level norm, which this backbone was built without (out_norm)"
+        elif family == "timm":
+            plan.skipped[source] = "lies behind the last map, where this backbone has nothing"
         else:
             plan.skipped[source] = plan.problems[source] = "the model has no such weight"
     elif key in plan.loaded:

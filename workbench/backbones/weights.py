@@ -74,7 +74,7 @@ def load_weights(model: nn.Module, source: Source, *, strict: bool = True) -> Lo
       skipped: avgpool_pre_head.1.weight and 2 more: belongs to the classifier, which this backbone does not have
     """
     family = family_of_module(model)
-    deploy = family is not None and not layouts.has_bn(model.state_dict(), family)
+    deploy = family in FAMILIES and not layouts.has_bn(model.state_dict(), family)
     return _load(model, _open(model, source, deploy), strict)
 
 
@@ -94,9 +94,13 @@ def load_then_deploy(model: nn.Module, source: Source, *, strict: bool = True) -
 
 
 def family_of_module(model: nn.Module) -> str | None:
-    """Return the family a module is of, or None for any other module."""
+    """Return the family a module is of, ``"timm"`` for timm's, or None for any other module."""
     names = {cls.__name__ for cls in type(model).__mro__ if cls.__module__.startswith(f"{__package__}.")}
-    return next((family for family, (cls, _) in FAMILIES.items() if cls in names), None)
+    return (
+        "timm"
+        if "TimmBackbone" in names
+        else next((family for family, (cls, _) in FAMILIES.items() if cls in names), None)
+    )
 
 
 class _Opened(NamedTuple):
@@ -166,10 +170,13 @@ def _load(model: nn.Module, opened: _Opened, strict: bool) -> LoadReport:
 def _published(model: nn.Module, deploy: bool) -> Published:
     """Return the published checkpoint of a network, in the form wanted where there are two."""
     family = family_of_module(model)
-    if family is None:
+    if family not in FAMILIES:
+        hint = (
+            "or let timm fetch its own: create_backbone('timm:…', pretrained=True)" if family == "timm" else "or a dict"
+        )
         raise WorkbenchError(
-            f"'imagenet' weights exist for the four families; for a {type(model).__name__} give a path"
-            + (", or pretrained=True to timm" if type(model).__name__ == "TimmBackbone" else "")
+            f"'imagenet' means what the authors of the four families publish; for a {type(model).__name__} give a path, "
+            f"{hint}"
         )
     variant = variant_of(model, family)
     if variant not in PUBLISHED:
