@@ -38,6 +38,9 @@ def ensure() -> str:
         return _state
 
 
+_BLOCK = 256  # boxes compared at once: few enough that the matrix stays in the cache
+
+
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     """Greedy non-maximum suppression: keep the best box, drop what overlaps it by more than the threshold, repeat.
 
@@ -53,17 +56,28 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     tensor([0, 2])
     """
     order = scores.argsort(dim=0, descending=True, stable=True)  # (N,)
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])  # (N,)
-    keep = []
-    while order.numel():
-        best, rest = order[0], order[1:]
-        keep.append(best)
-        low = torch.maximum(boxes[best, :2], boxes[rest, :2])  # (R, 2)
-        high = torch.minimum(boxes[best, 2:], boxes[rest, 2:])  # (R, 2)
-        overlap = (high - low).clamp(min=0).prod(dim=1)  # (R,)
-        iou = overlap / (area[best] + area[rest] - overlap)  # (R,), NaN between two boxes without area
-        order = rest[~(iou > iou_threshold)]  # a NaN is no overlap
-    return torch.stack(keep) if keep else order.new_empty(0)
+    boxes = boxes[order]
+    left, keep = torch.arange(len(order), device=boxes.device), []
+    while left.numel():
+        block, left = left[:_BLOCK], left[_BLOCK:]
+        overlaps = (_iou(boxes[block], boxes[block]) > iou_threshold).cpu().numpy()  # (B, B)
+        alive = torch.ones(len(block), dtype=torch.bool).numpy()  # rows of NumPy cost a tenth of a tensor's
+        for i in range(len(block)):
+            if alive[i]:
+                alive[i + 1 :] &= ~overlaps[i, i + 1 :]
+        kept = block[torch.from_numpy(alive).to(block.device)]
+        keep.append(kept)
+        left = left[~(_iou(boxes[kept], boxes[left]) > iou_threshold).any(dim=0)]
+    return order[torch.cat(keep)] if keep else order
+
+
+def _iou(a: Tensor, b: Tensor) -> Tensor:
+    """Intersection over union of (A, 4) and (B, 4) boxes, (A, B); NaN between two boxes without area."""
+    ax1, ay1, ax2, ay2 = a[:, :, None].unbind(1)  # (A, 1) each
+    bx1, by1, bx2, by2 = b.unbind(1)  # (B,) each
+    width = (torch.minimum(ax2, bx2) - torch.maximum(ax1, bx1)).clamp_(min=0)  # (A, B)
+    overlap = width * (torch.minimum(ay2, by2) - torch.maximum(ay1, by1)).clamp_(min=0)
+    return overlap / ((ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1) - overlap)
 
 
 def _import_torchvision() -> str:
