@@ -5,16 +5,21 @@ from .cost import Count, Part, Uncounted
 from .count import count
 from .environment import cure_allocator, environment
 from .latency import latency
+from .roofline import Placement, Roofline, roofline
 from .rounds import Plan, Ratio, Summary, interleave, paired_ratio
+from .runtimes import RUNTIMES, runtimes
 from .timing import Latency
 
 __all__ = [
+    "RUNTIMES",
     "Count",
     "Factory",
     "Latency",
     "Part",
+    "Placement",
     "Plan",
     "Ratio",
+    "Roofline",
     "Summary",
     "Uncounted",
     "count",
@@ -24,4 +29,6 @@ __all__ = [
     "interleave",
     "latency",
     "paired_ratio",
+    "roofline",
+    "runtimes",
 ]

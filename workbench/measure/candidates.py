@@ -126,12 +126,12 @@ def prepare(name: str, candidate: Any, setting: Setting, x: Any = None) -> Runne
     if x is None or shape is not None:
         generator = torch.Generator().manual_seed(setting.seed)
         x = torch.rand(shape or (setting.batch, setting.in_chans, *setting.imgsz), generator=generator)  # (B, C, H, W)
-    source, x = _place(candidate, x, setting)
-    function = source
+    source, placed = _place(candidate, x, setting)
+    function, x = source, placed
     if runtime != "eager":
         from .runtimes import compiled
 
-        function = compiled(function, x, runtime, setting.threads)
+        function, x = compiled(function, x, runtime, setting.threads)
     try:
         output = _once(function, x)
     except Exception as e:
@@ -139,9 +139,9 @@ def prepare(name: str, candidate: Any, setting: Setting, x: Any = None) -> Runne
     bad = [t for t in tree_leaves(output) if isinstance(t, Tensor) and t.is_floating_point() and not t.isfinite().all()]
     if bad:
         raise WorkbenchError(f"{name} returns NaN or infinity; fix the model, its time would mean nothing")
-    first = next((t for t in tree_leaves(x) if isinstance(t, Tensor)), None)
+    first = next((t for t in tree_leaves(placed) if isinstance(t, Tensor)), None)
     run = _cuda_run(function, x, setting) if setting.device != "cpu" else _cpu_run(function, x)
-    return Runner(name, run, output, tuple(first.shape) if first is not None else (), source, x)
+    return Runner(name, run, output, tuple(first.shape) if first is not None else (), source, placed)
 
 
 def _place(candidate: Any, x: Any, setting: Setting) -> tuple[Any, Any]:
