@@ -34,6 +34,7 @@ def gflops(model: torch.nn.Module, size: int = 640) -> float:
 def test_the_patches_are_a_closed_list_with_reasons():
     assert [p.name for p in tasks.PATCHES] == [
         "layer name",
+        "unit name",
         "rows",
         "BN settings",
         "names in nn.tasks",

@@ -20,7 +20,8 @@ from ultralytics import RTDETR, YOLO  # noqa: E402
 from ultralytics.utils.events import events  # noqa: E402
 
 from .hosts import HOSTS, detector_yaml  # noqa: E402
-from .layer import BackboneLayer, backbone_layers  # noqa: E402
+from .layer import BackboneLayer, MobileOneUnit, backbone_layers  # noqa: E402
+from .mapping import LayerMap, layer_map  # noqa: E402
 from .tasks import PATCHES, install, uninstall  # noqa: E402
 from .weights import freeze_backbone  # noqa: E402
 
@@ -33,9 +34,12 @@ __all__ = [
     "RTDETR",
     "YOLO",
     "BackboneLayer",
+    "LayerMap",
+    "MobileOneUnit",
     "backbone_layers",
     "detector_yaml",
     "freeze_backbone",
     "install",
+    "layer_map",
     "uninstall",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -31,14 +31,19 @@ class Host:
     """What the neck of a host needs to know about its backbone, read off its YAML."""
 
     name: str
-    cfg: dict[str, Any]  # its YAML
+    stock: dict[str, Any] = field(repr=False)  # its YAML; `cfg` gives copies, because parsing one writes into it
     replaced: int  # rows 0 … replaced − 1 are the stages that make way
     level_of: dict[int, str]  # a row the kept layers may read → P2 … P5
 
     @property
+    def cfg(self) -> dict[str, Any]:
+        """Return its YAML, yours to change."""
+        return copy.deepcopy(self.stock)
+
+    @property
     def scales(self) -> tuple[str, ...]:
         """The scales the YAML defines."""
-        return tuple(self.cfg["scales"])
+        return tuple(self.stock["scales"])
 
     def new_index(self, old: int) -> int | None:
         """Return where layer `old` of the host is in the transplant; None for one that made way unread."""
@@ -99,9 +104,10 @@ def detector_yaml(host: str, backbone: str, scale: str = "n", **backbone_args: A
     args = [dict(backbone_args)] if backbone_args else []
     with torch.device("meta"):
         build({"name": backbone, **config_of_row(backbone, args)}, 3)
-    kept = [_moved(h, i, row) for i, row in enumerate(rows_of(h.cfg)) if i >= h.replaced]
-    tail = len(h.cfg["backbone"]) - h.replaced
-    cfg = {k: copy.deepcopy(v) for k, v in h.cfg.items() if k not in ("backbone", "head")}
+    cfg = h.cfg
+    kept = [_moved(h, i, row) for i, row in enumerate(rows_of(cfg)) if i >= h.replaced]
+    tail = len(cfg.pop("backbone")) - h.replaced
+    del cfg["head"]
     cfg |= {"host": h.name, "scale": scale, "yaml_file": yaml_name(h.name, backbone, scale)}
     cfg["backbone"] = [[-1, 1, backbone, args], *kept[:tail]]
     cfg["head"] = kept[tail:]
@@ -129,7 +135,7 @@ def _check_scale(h: Host, scale: str) -> str:
 
 def _moved(h: Host, i: int, row: Row) -> Row:
     """Return a kept row with the layer numbers it reads moved; relative ones stay as they are."""
-    came_from, *rest = copy.deepcopy(row)
+    came_from, *rest = row
     several = isinstance(came_from, list)
     moved = [
         f if f < 0 and j >= h.replaced - 1 else h.new_index(j)  # −1 right after the last stage is P5 in both

@@ -1,8 +1,8 @@
-"""`BackboneLayer`: one of our backbones as the first layer of an ultralytics model.
+"""The two layers the plug adds to ultralytics: a whole backbone, and the MobileOne unit as an ordinary row.
 
-It is the only class of the socket that ends up in a checkpoint. It calls itself a `RepConv` because that is the one
-kind of layer whose re-parameterisation ultralytics' ``fuse()`` delegates to the layer: it calls ``fuse_convs()`` and
-then uses ``forward_fuse``. So predict, val and export use the deploy form with no patch of ours.
+They are the only classes of the socket that end up in a checkpoint. They call themselves `RepConv` because that is the
+one kind of layer whose re-parameterisation ultralytics' ``fuse()`` delegates to the layer: it calls ``fuse_convs()``
+and then uses ``forward_fuse``. So predict, val and export use the deploy form with no patch of ours.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from typing import Any
 from torch import Tensor, nn
 from ultralytics.nn.modules.conv import RepConv
 
+from ..backbones import mobileone
 from ..backbones.layers import Level
+from ..backbones.reparam import to_deploy_
 from .rows import build
 
 
@@ -44,16 +46,41 @@ class BackboneLayer(RepConv):
 
     def forward_fuse(self, x: Tensor) -> list[Tensor]:
         """Return the same four maps: the deploy form differs in the layers inside, not in how they are called."""
-        return self.forward(x)
+        return self.backbone.forward_features(x)  # not self.forward: ultralytics replaces that by this
 
     def fuse_convs(self) -> None:
         """Fold BN and merge branches in place; ultralytics' ``fuse()`` calls this. Repeatable."""
-        from ..backbones.reparam import to_deploy_
-
         to_deploy_(self.backbone)
 
     def extra_repr(self) -> str:
         return ", ".join(f"{k}={v!r}" for k, v in self.spec.items())
+
+
+class MobileOneUnit(RepConv):
+    """A MobileOne unit, depthwise block then pointwise block, as a row: ``[-1, 1, MobileOneUnit, [256, 3, 2]]``.
+
+    Args:
+        c1, c2: channels of input and output; the row gives c2, scaled like that of any layer of ultralytics' own.
+        k, s: kernel and stride of the depthwise block.
+        branches: parallel convolutions in each block while training; `fuse_convs` merges them.
+        use_se: squeeze-and-excitation in both blocks.
+    """
+
+    def __init__(self, c1: int, c2: int, k: int = 3, s: int = 1, branches: int = 4, use_se: bool = False) -> None:
+        nn.Module.__init__(self)
+        self.unit = mobileone.MobileOneUnit(c1, c2, k, s, branches=branches, use_se=use_se)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C1, H, W) to (B, C2, H/s, W/s)."""
+        return self.unit(x)  # (B, C2, H/s, W/s)
+
+    def forward_fuse(self, x: Tensor) -> Tensor:
+        """Return the same map: the deploy form differs in the layers inside."""
+        return self.unit(x)  # (B, C2, H/s, W/s)
+
+    def fuse_convs(self) -> None:
+        """Merge the branches in place; ultralytics' ``fuse()`` calls this. Repeatable."""
+        to_deploy_(self.unit)
 
 
 def backbone_layers(model: nn.Module) -> list[BackboneLayer]:

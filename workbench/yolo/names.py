@@ -18,6 +18,7 @@ CFG = Path(__file__).parent / "cfg"  # ready YAML files
 _NAME = re.compile(r"(?P<family>yolov?\d+)(?P<scale>[a-z]?)(?P<task>-(?:seg|pose|obb))?-(?P<backbone>.+)")
 _RTDETR = re.compile(r"(?P<host>rtdetr-[a-z])-(?P<backbone>.+)")
 _SCALE = re.compile(r"yolov?\d+([nslmx])(?=[-_.]|$)")  # the letter, and then the name ends or a new word begins
+_UNSCALED = re.compile(r"(?<=\d)[nslmx](?=-)")  # the letter that names the scale, as in yolov8s-mobileoneunit
 
 
 def load_named_yaml(path: Any, theirs: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
@@ -39,6 +40,9 @@ def load_named_yaml(path: Any, theirs: Callable[[Any], dict[str, Any]]) -> dict[
     try:
         cfg = theirs(path)
     except FileNotFoundError:
+        if (ready := CFG / _UNSCALED.sub("", path.name, count=1)).is_file():
+            cfg = YAML.load(ready)
+            return cfg | {"scale": _explicit_scale(path, cfg), "yaml_file": str(ready)}
         if (error := _near_miss(path.stem)) is not None:
             raise error from None
         raise

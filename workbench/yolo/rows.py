@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from ultralytics.nn import tasks as ultralytics_tasks
+from ultralytics.utils import LOGGER
 
 from ..backbones.registry import create_backbone, family_of, is_backbone, list_backbones
 from ..errors import WorkbenchError, did_you_mean
@@ -69,13 +70,29 @@ def config_of_row(name: str, args: list[Any]) -> dict[str, Any]:
                 raise WorkbenchError(f"the row of {name} sets {key!r}, which the detector decides; leave it out")
         return dict(args[0])
     if family_of(name) == "starnet" and len(args) == 2 and all(isinstance(a, int | float) for a in args):
-        from .articles import starnet_config
-
-        return starnet_config(name, *args)
+        return _article_starnet(*args)
     expected = "[], one dict of its configuration keywords"
     if family_of(name) == "starnet":
         expected += ", or the article's [depth, width]"
     raise WorkbenchError(f"the row of {name} has the arguments {args}; expected {expected}")
+
+
+def _article_starnet(depth: float, width: float) -> dict[str, Any]:
+    """Return what the StarNet article's ``[depth, width]`` builds: widths in multiples of 8; its depth is read only.
+
+    The article's 1,826,058 parameters come out only so: its code takes the depth and never uses it.
+    """
+    if depth != 1:
+        _say_once(
+            f"[{depth:g}, {width:g}]: the depth {depth:g} changes nothing, as in the article; a row with "
+            f"[{{depth: {depth:g}, width: {width:g}, round_to: 8}}] uses it"
+        )
+    return {"width": width, "round_to": 8}
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    LOGGER.info(text)
 
 
 def expand(cfg: dict[str, Any]) -> dict[str, Any]:

@@ -6,20 +6,25 @@ ours, and can be taken out again. Nothing on disk is touched.
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 from torch import nn
 from ultralytics.engine import model as ultralytics_model
 from ultralytics.nn import tasks as ultralytics_tasks
 
-from .layer import BackboneLayer, backbone_layers
+from ..errors import WorkbenchError
+from .layer import BackboneLayer, MobileOneUnit, backbone_layers
 from .names import load_named_yaml
-from .rows import expand
+from .rows import expand, rows_of
 
 _ABSENT = object()
+_lent = threading.Lock()
 _theirs: dict[str, Any] = {}  # patch name → what it replaced, while the plug is in
 
 
@@ -52,9 +57,27 @@ class Patch:
 def _parse_model(theirs: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(theirs)
     def parse_model(d: dict[str, Any], ch: int, verbose: bool = True) -> Any:
-        return theirs(expand(d), ch, verbose)
+        with _ordinary_rows(d):
+            return theirs(expand(d), ch, verbose)
 
     return parse_model
+
+
+@contextlib.contextmanager
+def _ordinary_rows(d: dict[str, Any]) -> Iterator[None]:
+    """Have `MobileOneUnit` counted among the layers whose first argument is a width to scale, for one YAML.
+
+    `parse_model` collects those layers anew in each call, from the names in its module. A YAML with our unit lends it
+    the place of `Focus`, a layer of 2020 that no current YAML uses.
+    """
+    names = {row[2] for row in rows_of(d)}
+    if "MobileOneUnit" not in names:
+        yield
+        return
+    if "Focus" in names:
+        raise WorkbenchError("a YAML with MobileOneUnit rows cannot use Focus too; write [c, 6, 2, 2] Conv instead")
+    with _lent, mock.patch.object(ultralytics_tasks, "Focus", MobileOneUnit):
+        yield
 
 
 def _initialize_weights(theirs: Callable[..., Any]) -> Callable[..., Any]:
@@ -84,6 +107,13 @@ PATCHES = (
         "BackboneLayer",
         lambda _: BackboneLayer,
         "parse_model resolves a row's name in its own module and answers KeyError for any other",
+    ),
+    Patch(
+        "unit name",
+        ultralytics_tasks,
+        "MobileOneUnit",
+        lambda _: MobileOneUnit,
+        "the same, for the articles' MobileOne unit as a row of its own",
     ),
     Patch(
         "rows",

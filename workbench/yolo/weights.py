@@ -38,6 +38,7 @@ def freeze_backbone(detector: Any) -> str:
         layers[i].requires_grad_(False)
     frozen = sum(p.numel() for i in chosen for p in layers[i].parameters())
     total = sum(p.numel() for p in network.parameters())
-    what = ", ".join(str(getattr(layers[i], "spec")["name"]) for i in ours) or "the backbone section of its YAML"
+    names = [layer.spec["name"] for layer in layers if isinstance(layer, BackboneLayer)]
+    what = ", ".join(names) or "the backbone section of its YAML"
     where = f"layer {chosen[0]}" if len(chosen) == 1 else f"layers {chosen[0]} to {chosen[-1]}"
     return f"froze {where} ({what}): {frozen:,} of {total:,} parameters, BN statistics included"
