@@ -24,7 +24,7 @@ def run_python(code: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("n", [0, 1, 2, 10, 100, 700])
+@pytest.mark.parametrize("n", [0, 1, 2, 10, 128, 129, 700])
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.7, 1.0])
 def test_nms_equals_ultralytics(n, threshold):
     from ultralytics.utils.nms import TorchNMS
@@ -53,6 +53,14 @@ def test_nms_against_the_definition():
         rivals = [j for j in kept if scores[j] > scores[i] and iou(rows[i], rows[j]) > 0.4]
         assert (i in kept) == (not rivals)
     assert 1 < len(kept) < 60
+
+
+def test_a_long_chain_is_resolved():
+    """Each box overlaps only its neighbours, so every second one stays: the worst case for deciding at once."""
+    n = 300
+    x = torch.arange(n, dtype=torch.float32)
+    boxes = torch.stack((x, torch.zeros(n), x + 2, torch.ones(n)), 1)  # IoU with the next one is 1/3
+    assert _torchvision.nms(boxes, -x, 0.2).tolist() == list(range(0, n, 2))
 
 
 def test_boxes_without_area_and_ties():

@@ -17,6 +17,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+BLOCK = 128  # boxes compared at once; small enough for the cache, large enough to spare Python the loop
+
 _lock = threading.Lock()
 _library: torch.library.Library | None = None  # the operators live as long as this object
 _state: str | None = None
@@ -56,27 +58,25 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     tensor([0, 2])
     """
     order = scores.argsort(dim=0, descending=True, stable=True)  # (N,)
-    boxes = boxes[order]
-    left, keep = torch.arange(len(order), device=boxes.device), []
-    while left.numel():
-        block, left = left[:_BLOCK], left[_BLOCK:]
-        overlaps = (_iou(boxes[block], boxes[block]) > iou_threshold).cpu().numpy()  # (B, B)
-        alive = torch.ones(len(block), dtype=torch.bool).numpy()  # rows of NumPy cost a tenth of a tensor's
-        for i in range(len(block)):
-            if alive[i]:
-                alive[i + 1 :] &= ~overlaps[i, i + 1 :]
-        kept = block[torch.from_numpy(alive).to(block.device)]
-        keep.append(kept)
-        left = left[~(_iou(boxes[kept], boxes[left]) > iou_threshold).any(dim=0)]
-    return order[torch.cat(keep)] if keep else order
+    kept, masks = boxes[:0], [order.new_empty(0, dtype=torch.bool)]
+    for block in boxes[order].split(BLOCK):  # (M, 4), best first: whole rows at once, not one box after the other
+        free = ~(_iou(kept, block) > iou_threshold).any(dim=0)  # (M,), NaN of boxes without area is no overlap
+        rivals = (_iou(block, block) > iou_threshold).triu_(diagonal=1)  # (M, M), better row overlaps worse column
+        keep = free
+        while not torch.equal(keep, stays := free & ~(rivals & keep[:, None]).any(dim=0)):
+            keep = stays  # box i is settled after at most i rounds, because only better boxes decide about it
+        masks.append(keep)
+        kept = torch.cat((kept, block[keep]))  # (K, 4)
+    return order[torch.cat(masks)]
 
 
 def _iou(a: Tensor, b: Tensor) -> Tensor:
-    """Intersection over union of (A, 4) and (B, 4) boxes, (A, B); NaN between two boxes without area."""
-    ax1, ay1, ax2, ay2 = a[:, :, None].unbind(1)  # (A, 1) each
-    bx1, by1, bx2, by2 = b.unbind(1)  # (B,) each
-    width = (torch.minimum(ax2, bx2) - torch.maximum(ax1, bx1)).clamp_(min=0)  # (A, B)
-    overlap = width * (torch.minimum(ay2, by2) - torch.maximum(ay1, by1)).clamp_(min=0)
+    """Return the (N, M) intersection over union of (N, 4) with (M, 4) boxes."""
+    ax1, ay1, ax2, ay2 = a[:, :, None].unbind(1)  # (N, 1) each
+    bx1, by1, bx2, by2 = b.unbind(1)  # (M,) each
+    width = (torch.minimum(ax2, bx2) - torch.maximum(ax1, bx1)).clamp_(min=0)  # (N, M)
+    height = (torch.minimum(ay2, by2) - torch.maximum(ay1, by1)).clamp_(min=0)  # (N, M)
+    overlap = width.mul_(height)  # (N, M)
     return overlap / ((ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1) - overlap)
 
 
