@@ -305,6 +305,21 @@ def test_load_then_deploy_takes_either_form(family, form):
     assert close(model.eval()(x), source(x), 1e-4)
 
 
+@torch.inference_mode()
+def test_deploy_true_takes_a_checkpoint_of_either_form():
+    for family in SMALL:
+        config, io, path = fixture(family)
+        model = create_backbone(family, deploy=True, weights=path, **config).eval()
+        assert close(model(io["input"]), io["logits"], 1e-4)
+
+
+def test_a_vanillanet_before_the_end_of_its_ramp_is_not_merged():
+    state = small("vanillanet").state_dict()
+    state["act_learn"] = torch.tensor(0.3)
+    with pytest.raises(WorkbenchError, match=r"activation ramp of 0\.3, and merging is exact only at 1"):
+        create_backbone("vanillanet", deploy=True, weights=state, **SMALL["vanillanet"])
+
+
 def test_another_family_and_another_size_are_recognised():
     message = refused(small("starnet"), small("fasternet").state_dict(), "looks like a fasternet")
     assert "Nothing was loaded" in message
@@ -466,7 +481,7 @@ def test_imagenet_knows_which_variants_have_weights(hub):
     refused(create_backbone("starnet_s050"), "imagenet", "starnet_s050 is published without weights")
     refused(small("vanillanet"), "imagenet", "none of the official sizes; there are some for vanillanet_5")
     refused(create_backbone("fasternet_t0", act_layer="RELU"), "imagenet", "none of the official sizes")
-    refused(nn.Conv2d(3, 8, 3), "imagenet", "for a Conv2d give a path, or a dict")
+    refused(nn.Conv2d(3, 8, 3), "imagenet", "for a Conv2d use a path")
 
 
 def test_a_published_checksum_is_held(hub, monkeypatch):

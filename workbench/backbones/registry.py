@@ -126,12 +126,12 @@ def create_backbone(
         model = build_custom(name, _custom.get(name), shape, config)
     else:
         raise unknown(name)
-    if deploy:
+    if weights is not None:
+        from .weights import load_then_deploy, load_weights
+
+        (load_then_deploy if deploy else load_weights)(model, weights)
+    elif deploy:
         from .reparam import to_deploy_
 
-        model = to_deploy_(model)
-    if weights is not None:
-        from .weights import load_weights
-
-        load_weights(model, weights)
+        to_deploy_(model)
     return model

@@ -82,10 +82,24 @@ def load_then_deploy(model: nn.Module, source: Source, *, strict: bool = True) -
     """Load into a train-form `model` and leave it in deploy form, whichever form the checkpoint is in.
 
     A checkpoint of the train form is loaded and then merged; one of the deploy form is loaded after merging.
+
+    Raises:
+        WorkbenchError: as `load_weights`; and for a VanillaNet saved before its activation ramp had ended.
+
+    >>> from workbench.backbones import create_backbone
+    >>> trained, thin = create_backbone("starnet_s050"), create_backbone("starnet_s050")
+    >>> len(load_then_deploy(thin, trained.state_dict()).loaded), len(thin.state_dict())
+    (155, 70)
     """
     from .reparam import to_deploy_
 
     opened = _open(model, source, deploy=True)
+    ramp = float(opened.state.get("act_learn", 1.0))
+    if ramp != 1.0:
+        raise WorkbenchError(
+            f"{opened.origin} has an activation ramp of {ramp:g}, and merging is exact only at 1; load it into the "
+            "train form (deploy=False) and train on until the ramp has ended"
+        )
     if opened.has_bn:
         report = _load(model, opened, strict)
         to_deploy_(model)
@@ -171,12 +185,9 @@ def _published(model: nn.Module, deploy: bool) -> Published:
     """Return the published checkpoint of a network, in the form wanted where there are two."""
     family = family_of_module(model)
     if family not in FAMILIES:
-        hint = (
-            "or let timm fetch its own: create_backbone('timm:…', pretrained=True)" if family == "timm" else "or a dict"
-        )
+        other = "create_backbone('timm:…', pretrained=True)" if family == "timm" else "a path"
         raise WorkbenchError(
-            f"'imagenet' means what the authors of the four families publish; for a {type(model).__name__} give a path, "
-            f"{hint}"
+            f"'imagenet' means what the authors of our four families publish; for a {type(model).__name__} use {other}"
         )
     variant = variant_of(model, family)
     if variant not in PUBLISHED:
