@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .coco128 import NOTICE as COCO128_NOTICE
 from .coco128 import coco128
+from .draw import NAMES as SHAPE_NAMES
 from .names import COCO_NAMES
 from .photos import PHOTOS, load_photo, open_photo, photo
 from .shapes import shape_crops, shapes, shapes_scene
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from ..yolo.data import DatasetReport
 
 __all__ = [
-    "COCO128_NOTICE",
     "COCO_NAMES",
     "PHOTOS",
+    "SHAPE_NAMES",
     "coco128",
     "load_photo",
     "open_photo",

@@ -23,7 +23,6 @@ from .split import stratified_split
 URL = "https://github.com/ultralytics/assets/releases/download/v0.0.0/coco128.zip"
 IMAGES, LABELS = Path("images/train2017"), Path("labels/train2017")
 EXPECTED = (128, 126, 929)  # images, label files (two images show none of the 80 classes), boxes
-NOTICE = "coco128: val = train, so this mAP says how well 128 images were memorised, not how well the detector works"
 HELD_OUT = 32  # validation images of the held-out split
 
 

@@ -20,9 +20,22 @@ from .engine import train
 from .environment import environment
 from .models import open_detector
 from .presets import PRESETS, Preset, get_preset
+from .results import Results, load_results, save_results
 from .run import Run, read_curves
 
-__all__ = ["PRESETS", "Preset", "Run", "environment", "get_preset", "open_detector", "read_curves", "train"]
+__all__ = [
+    "PRESETS",
+    "Preset",
+    "Results",
+    "Run",
+    "environment",
+    "get_preset",
+    "load_results",
+    "open_detector",
+    "read_curves",
+    "save_results",
+    "train",
+]
 
 
 class _CallableModule(ModuleType):

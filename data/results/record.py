@@ -1,0 +1,65 @@
+"""Repeat or extend a recorded experiment: ``python data/results/record.py shapes_128_class --threads 2``.
+
+Every experiment is a list of runs. A finished run is not repeated, an interrupted one goes on, so the script may be
+stopped at any time. The table is written when all runs are finished. Runs lie in ``runs/results`` unless ``--runs``
+names another folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import workbench as wb
+from workbench.errors import DataNotFoundError
+from workbench.train import Run, save_results
+
+MODELS = (None, "fasternet_t0")
+
+
+def shapes_128_class() -> list[dict[str, Any]]:
+    """Three seeds of the class preset on 320 drawn images."""
+    data = wb.datasets.shapes(n_train=320, n_val=80, imgsz=128)
+    return [{"backbone": b, "data": data, "preset": "class", "seed": s} for s in range(3) for b in MODELS]
+
+
+def coco128_320_5epochs() -> list[dict[str, Any]]:
+    """Five epochs of the article's settings at 320 pixels; val = train, as coco128 is."""
+    data = wb.datasets.coco128()
+    return [{"backbone": b, "data": data, "preset": "article-100", "imgsz": 320, "epochs": 5} for b in MODELS]
+
+
+EXPERIMENTS = {f.__name__: f for f in (shapes_128_class, coco128_320_5epochs)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("experiment", choices=EXPERIMENTS)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--runs", type=Path, default=Path("runs/results"))
+    options = parser.parse_args()
+    runs = []
+    for settings in EXPERIMENTS[options.experiment]():
+        folder = options.runs / f"{options.experiment}-{settings['backbone'] or 'stock'}-seed{settings.get('seed', 0)}"
+        runs.append(finish(folder, settings, options.threads))
+        print(runs[-1], flush=True)
+    command = f"python data/results/record.py {options.experiment} --threads {options.threads}"
+    save_results(runs, Path(__file__).parent / options.experiment, command)
+
+
+def finish(folder: Path, settings: dict[str, Any], threads: int) -> Run:
+    """Return a finished run in that folder: the one that is there, resumed if need be, or a new one."""
+    try:
+        run = Run(folder)
+    except DataNotFoundError:
+        return wb.train(out=folder, threads=threads, **settings)
+    if run.status == "finished":
+        return run
+    if run.last.is_file():
+        return wb.train(resume=folder, threads=threads)
+    return wb.train(out=folder, threads=threads, exist_ok=True, **settings)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""Recorded results: runs gathered into one table that can be committed, and read back by lessons."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataNotFoundError, WorkbenchError, did_you_mean
+from ..settings import data_dir
+from .run import Run, replace_text
+
+
+@dataclass(frozen=True)
+class Results:
+    """A recorded experiment.
+
+    Attributes:
+        name: of its files.
+        command: what was run to get it.
+        runs: one record per run, as in ``run.json``, without paths of the machine.
+        curves: one row per run and epoch; ``model``, ``data`` and ``seed`` say whose.
+    """
+
+    name: str
+    command: str
+    runs: list[dict[str, Any]]
+    curves: list[dict[str, Any]]
+
+    def curve(self, model: str, seed: int | None = None) -> list[dict[str, Any]]:
+        """Return the rows of one run, by model and, when there are several, seed."""
+        return [row for row in self.curves if row["model"] == model and seed in (None, row["seed"])]
+
+    def scores(self, model: str, metric: str = "map50") -> list[float]:
+        """Return the metric of the best checkpoint, one number per seed."""
+        return [run["metrics"][metric] for run in self.runs if run["model"] == model]
+
+
+def save_results(runs: Iterable[Run], path: Path, command: str) -> Results:
+    """Write ``path.csv`` (curves) and ``path.json`` (records) of finished runs.
+
+    Args:
+        runs: finished; one per model, data and seed.
+        path: without suffix, e.g. ``data/results/coco128_320_5epochs``.
+        command: that repeats the experiment.
+
+    Raises:
+        WorkbenchError: a run is not finished, or two runs answer the same question.
+    """
+    runs = list(runs)
+    for run in runs:
+        if run.status != "finished":
+            raise WorkbenchError(f"{run.folder} is {run.status}; only finished runs are recorded")
+    keys = [(r.record["model"], r.record["data"]["name"], r.record["seed"]) for r in runs]
+    if len(set(keys)) < len(keys):
+        raise WorkbenchError(f"two of the runs have the same model, data and seed: {sorted(map(str, keys))}")
+    rows = [
+        {"model": model, "data": data, "seed": seed, **row}
+        for run, (model, data, seed) in zip(runs, keys, strict=True)
+        for row in run.curves
+    ]
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    lines = [",".join(columns), *(",".join(_cell(row.get(c, "")) for c in columns) for row in rows)]
+    records = [_portable(run.record) for run in runs]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_text(path.with_suffix(".csv"), "\n".join(lines) + "\n")
+    replace_text(path.with_suffix(".json"), json.dumps({"command": command, "runs": records}, indent=1) + "\n")
+    return Results(path.name, command, records, rows)
+
+
+def load_results(name: str) -> Results:
+    """Read a recorded experiment from ``data/results``.
+
+    Raises:
+        DataNotFoundError: there is none of that name; the message lists what there is.
+    """
+    folder = data_dir() / "results"
+    known = sorted(p.stem for p in folder.glob("*.csv") if p.with_suffix(".json").is_file())
+    if name not in known:
+        hint = did_you_mean(name, known) or f"; there are {', '.join(known) or 'none'}"
+        raise DataNotFoundError(f"no recorded results {name!r}{hint}")
+    record = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    with (folder / f"{name}.csv").open(newline="", encoding="utf-8") as file:
+        rows = [
+            {k: v if k in ("model", "data") else _number(v) for k, v in row.items()} for row in csv.DictReader(file)
+        ]
+    return Results(name, record["command"], record["runs"], rows)
+
+
+def _portable(record: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what names one machine's folders."""
+    data = {key: value for key, value in record["data"].items() if key != "path"}
+    weights = record["weights"] and Path(record["weights"]).name
+    return record | {"data": data, "weights": weights}
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _number(text: str) -> float | int | None:
+    if text == "":
+        return None
+    value = float(text)
+    return int(value) if value.is_integer() and "." not in text else value
