@@ -40,9 +40,6 @@ def ensure() -> str:
         return _state
 
 
-_BLOCK = 256  # boxes compared at once: few enough that the matrix stays in the cache
-
-
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     """Greedy non-maximum suppression: keep the best box, drop what overlaps it by more than the threshold, repeat.
 

@@ -47,7 +47,13 @@ def train(
     if resume is not None:
         print(run(resume=resume))
         return
-    settings = {"host": host, "scale": scale, "backbone": backbone, "data": _dataset(data), "preset": preset}
+    settings: dict[str, Any] = {
+        "host": host,
+        "scale": scale,
+        "backbone": backbone,
+        "data": _dataset(data),
+        "preset": preset,
+    }
     settings |= {"epochs": epochs, "seed": seed, "out": out} | dict(_key_value(text) for text in overrides or [])
     print(run(**settings))
 
