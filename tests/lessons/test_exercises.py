@@ -97,7 +97,7 @@ def test_checkpoint(number, capsys):
     assert set(asked.values()) == {None}, "a committed lesson answers nothing for the learner"
     text = "".join(c.source for c in lf.cells(number) if c.id.startswith("checkpoint"))
     assert all(f"**{key}**" in text for key in known), "every question is asked in the notebook"
-    right = {k: q.answer() if callable(q.answer) else q.answer for k, q in known.items()}
+    right = {k: q.right for k, q in known.items()}
     lesson.checkpoint(right)
     assert lesson.progress()["score"] == (len(known), len(known))
     lesson.checkpoint(dict.fromkeys(known, "no such answer"))

@@ -10,9 +10,10 @@ The questions stand in the notebook; their answers here, in the lesson's file::
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,9 +33,14 @@ class Question:
     rel: float = 0.0  # tolerance of a number, relative
     code: bool = False  # cannot be answered without running something
 
+    @functools.cached_property
+    def right(self) -> Any:
+        """The answer itself; a function is called once."""
+        return self.answer() if callable(self.answer) else self.answer
+
     def is_right(self, came: Any) -> bool:
         """Return whether `came` is the answer; letters ignore case, numbers allow `rel`, lists equal tuples."""
-        right = self.answer() if isinstance(self.answer, Callable) else self.answer  # type: ignore[arg-type]
+        right = self.right
         if isinstance(right, str):
             return isinstance(came, str) and came.strip().lower() == right.lower()
         if isinstance(right, list | tuple):

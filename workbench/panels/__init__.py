@@ -9,6 +9,7 @@ import importlib
 from typing import Any
 
 _PANELS: dict[str, str] = {  # class → module
+    "ChannelReach": "channel_reach",
     "ConvCost": "conv_cost",
     "Reparam": "reparam",
     "StarBoundary": "star_boundary",
