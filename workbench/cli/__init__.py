@@ -24,6 +24,7 @@ app = typer.Typer(
 )  # fmt: skip
 app.command("list")(look.list_)
 app.command("info")(look.info)
+app.command("measure")(look.measure)
 app.command("yaml")(wire.yaml_)
 app.command("layers")(wire.layers)
 app.command("yolo", context_settings=PASS_ON, add_help_option=False)(wire.yolo)

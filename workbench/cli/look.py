@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import dataclasses
+import itertools
 import json
-from typing import Annotated
+import sys
+from typing import Annotated, Any
 
 import typer
 
 from ..backbones.registry import family_of, list_backbones, unknown
-from .options import Form, ImgSz, Json, image_size, model_of
+from .options import Form, ImgSz, Json, check_form, image_size, model_of
 
 
 def list_(
@@ -38,3 +42,48 @@ def info(
     size = image_size(imgsz or ("640" if detector else "224"))
     counted = measure.count(model_of(name, form), imgsz=size, name=name)
     print(counted.to_json() if json_ else counted)
+
+
+def measure(
+    names: Annotated[list[str], typer.Argument(help="Backbones; the first is what the others are compared with.")],
+    imgsz: ImgSz = "224",
+    batch: Annotated[int, typer.Option(help="Images at once.")] = 1,
+    threads: Annotated[int, typer.Option(help="Threads.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    form: Form = "deploy",
+    runtime: Annotated[str, typer.Option(help="eager, channels_last, compile, onnxruntime, openvino; a,b.")] = "eager",
+    seconds: Annotated[float, typer.Option(help="Time for everything.")] = 60.0,
+    json_: Json = False,
+    csv_: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+) -> None:
+    """Time backbones against each other, interleaved in one run."""
+    from ..measure import latency
+
+    result = latency(
+        _candidates(names, form, runtime.split(",")), imgsz=image_size(imgsz), batch=batch, threads=threads,
+        device=device, form=form, budget_s=seconds,
+    )  # fmt: skip
+    if json_:
+        print(json.dumps({"environment": dict(result.env), "candidates": result.rows()}, indent=2))
+    elif csv_:
+        rows = result.rows()
+        writer = csv.DictWriter(sys.stdout, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    else:
+        print(result)
+
+
+def _candidates(names: list[str], form: str, runtimes: list[str]) -> dict[str, Any]:
+    """Return label → recipe for every name in every runtime, refusing what cannot be built or cannot run here."""
+    from ..measure import factory
+    from ..measure.runtimes import why_not
+
+    for runtime in runtimes:
+        if (problem := why_not(runtime)) is not None:
+            raise problem
+    check_form(form)
+    recipes = {n: factory(n, num_classes=1000, deploy=form == "deploy") for n in names}
+    label = "{}" if len(runtimes) == 1 else "{} · {}"
+    pairs = itertools.product(recipes, runtimes)
+    return {label.format(n, r): dataclasses.replace(recipes[n], runtime=r) for n, r in pairs}

@@ -33,14 +33,19 @@ def image_size(text: str) -> int | tuple[int, int]:
     return sides[0] if len(sides) == 1 else (sides[0], sides[1])
 
 
+def check_form(form: str) -> None:
+    """Refuse a form that is neither train nor deploy."""
+    if form not in FORMS:
+        raise WorkbenchError(f"--form {form!r} is unknown; expected {' or '.join(FORMS)}")
+
+
 def model_of(name: str, form: str = "train") -> nn.Module:
     """Build what `name` names: a backbone with its classifier of 1000 classes, or a detector (``….yaml``, ``….pt``).
 
     Raises:
         WorkbenchError: neither, an unknown form, or a checkpoint that cannot be read.
     """
-    if form not in FORMS:
-        raise WorkbenchError(f"--form {form!r} is unknown; expected {' or '.join(FORMS)}")
+    check_form(form)
     if Path(name).suffix not in (".yaml", ".yml", ".pt"):
         from ..backbones import create_backbone
 

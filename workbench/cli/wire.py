@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-import yaml
 
 from .options import detector, write_text
 
@@ -20,27 +19,15 @@ def yaml_(
     """Print or write the YAML of a detector with our backbone."""
     from ..yolo import detector_yaml
     from ..yolo.hosts import yaml_name
+    from ..yolo.ready import yaml_text
 
-    text = _yaml_text(detector_yaml(host, backbone, scale))
+    text = yaml_text(detector_yaml(host, backbone, scale))
     if output is None:
         print(text, end="")
         return
     path = output / yaml_name(host, backbone, scale) if output.is_dir() else output
     write_text(path, text)
     print(path)
-
-
-def _yaml_text(cfg: dict[str, Any]) -> str:
-    """Return a model YAML as ultralytics writes its own: one layer per line."""
-    lines = [f"# {cfg['yaml_file']}: [from, repeats, module, args]"]
-    for key, value in cfg.items():
-        if key in ("backbone", "head"):
-            rows = (yaml.safe_dump(row, default_flow_style=True, width=1000).strip() for row in value)
-            lines += [f"{key}:", *(f"  - {row}" for row in rows)]
-        elif key != "yaml_file":
-            flow = None if isinstance(value, dict) else False
-            lines.append(yaml.safe_dump({key: value}, default_flow_style=flow, sort_keys=False).strip())
-    return "\n".join(lines) + "\n"
 
 
 def layers(model: Annotated[str, typer.Argument(help="A detector's name, .yaml or .pt.")]) -> None:
