@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-import yaml
 from torch import Tensor, nn
 from ultralytics.nn import tasks as ultralytics_tasks
 
+from ..backbones.registry import family_of
 from ..measure import count
-from .hosts import Host, detector_yaml, read_host
+from .hosts import detector_yaml, read_host
+from .mapping import layer_map
+from .ready import yaml_text
 from .rows import SLOTS, expand, reads, rows_of
 
 IMGSZ = 640  # ultralytics' own size for GFLOPs
@@ -27,7 +29,7 @@ class Layer(NamedTuple):
     """One layer of a transplant."""
 
     new: int  # its number
-    old: str  # its number in the stock host; a range for the stages that make way; "" for none
+    old: str  # its number in the stock host; for the backbone, the range of the stages that make way
     type: str
     reads: tuple[int, ...]  # the layers whose output it takes; −1 is the image
     channels: int | None  # of its output; None for the head and for layer 0, which gives no single map
@@ -92,15 +94,16 @@ def wiring(host: str, backbone: str, scale: str = "n", **backbone_args: Any) -> 
     >>> wiring("yolo11", "fasternet_t0").levels["P3"]
     Layer(new=2, old='4', type='P3', reads=(0,), channels=80, stride=8, params=0)
     """
-    return _wiring(host, backbone, scale, json.dumps(backbone_args, sort_keys=True))
+    build = _wiring if family_of(backbone) else _wiring.__wrapped__  # a backbone of yours may have changed since
+    return build(host, backbone, scale, json.dumps(backbone_args, sort_keys=True))
 
 
 @functools.lru_cache(maxsize=64)
 def _wiring(host: str, backbone: str, scale: str, args: str) -> Wiring:
     cfg = detector_yaml(host, backbone, scale, **json.loads(args))
-    h, scale = read_host(host), cfg["scale"]
+    scale = cfg["scale"]
     model = _build(host, cfg)
-    rows = tuple(_layers(h, expand(copy.deepcopy(cfg)), model))
+    rows = tuple(_layers(cfg, model))
     as_built = _cost(model)
     model.fuse(verbose=False)  # type: ignore[operator]
     return Wiring(host, scale, backbone, rows, *as_built, *_cost(model), *_stock(host, scale), yaml_text(cfg))
@@ -125,7 +128,7 @@ def _stock(host: str, scale: str) -> tuple[int, float]:
     return _cost(_build(host, {**copy.deepcopy(read_host(host).cfg), "scale": scale}))
 
 
-def _layers(h: Host, cfg: dict[str, Any], model: nn.Module) -> Iterator[Layer]:
+def _layers(cfg: dict[str, Any], model: nn.Module) -> Iterator[Layer]:
     """Yield the layers, with the shapes a small image has on its way through."""
     shapes: dict[int, torch.Size] = {}
     modules = list(model.model)  # type: ignore[arg-type]
@@ -141,42 +144,12 @@ def _layers(h: Host, cfg: dict[str, Any], model: nn.Module) -> Iterator[Layer]:
     finally:
         for handle in handles:
             handle.remove()
-    for i, (row, m) in enumerate(zip(rows_of(cfg), modules, strict=True)):
+    old = {new: str(stock) for stock, new in layer_map(cfg).old_to_new.items()}
+    old[0] = f"0–{read_host(cfg['host']).replaced - 1}"
+    for i, (row, m) in enumerate(zip(rows_of(expand(copy.deepcopy(cfg))), modules, strict=True)):
         level = f"P{i + 1}" if 1 <= i < SLOTS else ""
         shape = shapes.get(i)
         channels, stride = (None, None) if shape is None else (shape[1], PROBE // shape[-1])
-        kind = level or (str(m.spec["name"]) if i == 0 else type(m).__name__)
-        yield Layer(i, _old(h, i), kind, tuple(reads(i, row)), channels, stride, sum(p.numel() for p in m.parameters()))
-
-
-def _old(h: Host, new: int) -> str:
-    """Return the number in the stock host of layer `new` of a transplant."""
-    if new >= SLOTS:
-        return str(new - SLOTS + h.replaced)
-    if new == 0:
-        return f"0–{h.replaced - 1}"
-    return next((str(old) for old, level in h.level_of.items() if level == f"P{new + 1}"), "")
-
-
-def yaml_text(cfg: dict[str, Any]) -> str:
-    """Return a model YAML as ultralytics writes its own: one layer per line, with its number.
-
-    >>> print(yaml_text(detector_yaml("yolo11", "fasternet_t0")).splitlines()[0])
-    # yolo11n-fasternet_t0.yaml: [from, repeats, module, args]
-    """
-    lines = [f"# {cfg['yaml_file']}: [from, repeats, module, args]"]
-    number = 0
-    for key, value in cfg.items():
-        if key == "yaml_file":
-            continue
-        if key not in ("backbone", "head"):
-            flow = None if isinstance(value, dict) else False
-            lines.append(yaml.safe_dump({key: value}, default_flow_style=flow, sort_keys=False).strip())
-            continue
-        lines.append(f"{key}:")
-        for row in value:
-            first = number == 0
-            text = yaml.safe_dump(row, default_flow_style=True, width=1000).strip()
-            lines.append(f"  - {text} # " + (f"0-{SLOTS - 1}" if first else str(number)))
-            number += SLOTS if first else 1
-    return "\n".join(lines) + "\n"
+        kind = level or (cfg["backbone"][0][2] if i == 0 else type(m).__name__)
+        params = sum(p.numel() for p in m.parameters())
+        yield Layer(i, old[i], kind, tuple(reads(i, row)), channels, stride, params)

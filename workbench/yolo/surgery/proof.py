@@ -169,6 +169,14 @@ def _tensors(output: object) -> list[Tensor]:
     return [t for part in parts for t in _tensors(part)]
 
 
+def _gap(a: Tensor, b: Tensor) -> float:
+    """Return the largest difference as a share of the largest value; NaN on one side counts as all of it."""
+    if torch.equal(a, b):
+        return 0.0
+    gap = float((a - b).abs().max() / b.abs().max().clamp(min=1e-12))
+    return gap if gap > 0 else 1.0
+
+
 def compare(
     surgery_model: nn.Module, plug_model: nn.Module, imgsz: tuple[int, ...] = (256,), seed: int = 0
 ) -> Comparison:
