@@ -31,33 +31,60 @@ def gflops(model: torch.nn.Module, size: int = 640) -> float:
     return counter.get_total_flops() / 1e9
 
 
+PATCHES = [
+    "layer name",
+    "unit name",
+    "rows",
+    "BN settings",
+    "names in nn.tasks",
+    "names in engine.model",
+    "loading by meaning",
+    "hand-loaded weights",
+    "GFLOPs",
+    "the ramp",
+    "the ramp before export",
+]
+
+
 def test_the_patches_are_a_closed_list_with_reasons():
-    assert [p.name for p in tasks.PATCHES] == [
-        "layer name",
-        "unit name",
-        "rows",
-        "BN settings",
-        "names in nn.tasks",
-        "names in engine.model",
-    ]
+    assert [p.name for p in tasks.PATCHES] == PATCHES
     assert all(len(p.reason) > 30 for p in tasks.PATCHES)
 
 
 def test_every_patch_can_be_taken_out_and_put_back():
-    def current():
-        return [getattr(p.target, p.attribute, None) for p in tasks.PATCHES]
-
-    ours = current()
+    ours = [p.now for p in tasks.PATCHES]
     try:
         yolo.uninstall()
-        theirs = current()
-        assert all(a is not b for a, b in zip(ours, theirs, strict=True))
-        assert theirs[0] is None
-        assert all(f.__module__.startswith("ultralytics") for f in theirs[1:])
+        theirs = [p.now for p in tasks.PATCHES]
     finally:
         yolo.install()
-    yolo.install()
-    assert all(getattr(f, "__wrapped__", None) is t for f, t in zip(current()[1:], theirs[1:], strict=True))
+    yolo.install()  # a second time changes nothing
+    again = [p.now for p in tasks.PATCHES]
+    for patch, old, new, back in zip(tasks.PATCHES, theirs, ours, again, strict=True):
+        if isinstance(old, list):  # a list of callbacks: theirs, then one of ours
+            assert new == back == [*old, new[-1]]
+            assert new[-1].__module__ == "workbench.yolo.ramp"
+        elif old is None:
+            assert new is back
+            assert new.__module__ == "workbench.yolo.layer"
+        else:
+            assert old.__module__.startswith("ultralytics")
+            assert new.__wrapped__ is back.__wrapped__ is old, patch.name
+
+
+def test_nothing_else_of_ultralytics_is_changed():
+    """Everything in the modules the plug touches is defined there, or is on the list."""
+    from ultralytics.engine import model, trainer
+    from ultralytics.nn import tasks as nn_tasks
+    from ultralytics.utils import torch_utils
+
+    listed = {(p.target, p.attribute) for p in tasks.PATCHES if not isinstance(p.target, dict)}
+    for place in (nn_tasks, torch_utils, model, trainer, nn_tasks.BaseModel, model.Model, trainer.BaseTrainer):
+        for name, value in vars(place).items():
+            code = getattr(value, "__code__", None)
+            ours = code.co_filename.startswith(str(ROOT / "workbench")) if code else False
+            ours |= str(getattr(value, "__module__", "")).startswith("workbench")
+            assert not ours or (place, name) in listed, (place, name)
 
 
 def test_the_classes_are_ultralytics_own():

@@ -22,11 +22,14 @@ from ultralytics.utils.events import events  # noqa: E402
 from .hosts import HOSTS, detector_yaml  # noqa: E402
 from .layer import BackboneLayer, MobileOneUnit, backbone_layers  # noqa: E402
 from .mapping import LayerMap, layer_map  # noqa: E402
+from .safe import announce  # noqa: E402
 from .tasks import PATCHES, install, uninstall  # noqa: E402
-from .weights import freeze_backbone  # noqa: E402
+from .transfer import TransferReport  # noqa: E402
+from .weights import freeze_backbone, load_backbone  # noqa: E402
 
 events.enabled = False  # no usage reports from this process; the user's settings file is not touched
 install()
+announce()
 
 __all__ = [
     "HOSTS",
@@ -36,10 +39,12 @@ __all__ = [
     "BackboneLayer",
     "LayerMap",
     "MobileOneUnit",
+    "TransferReport",
     "backbone_layers",
     "detector_yaml",
     "freeze_backbone",
     "install",
     "layer_map",
+    "load_backbone",
     "uninstall",
 ]

@@ -7,13 +7,17 @@ and then uses ``forward_fuse``. So predict, val and export use the deploy form w
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from ultralytics.nn.modules.conv import RepConv
+from ultralytics.utils import LOGGER
 
 from ..backbones import mobileone
 from ..backbones.layers import Level
+from ..backbones.ramp import ramp_value, ready_to_merge, set_activation_ramp
 from ..backbones.reparam import to_deploy_
 from .rows import build
 
@@ -34,6 +38,8 @@ class BackboneLayer(RepConv):
         nn.Module.__init__(self)  # not RepConv's: there is no 3×3 convolution here
         self.spec = dict(spec)
         self.backbone = build(spec, in_chans)
+        set_activation_ramp(self.backbone, 0.0)  # a network that is yet to be trained; loaded weights bring their own
+        self.drawn = _fingerprint(self.backbone)
 
     @property
     def feature_info(self) -> list[Level]:
@@ -48,12 +54,37 @@ class BackboneLayer(RepConv):
         """Return the same four maps: the deploy form differs in the layers inside, not in how they are called."""
         return self.backbone.forward_features(x)  # not self.forward: ultralytics replaces that by this
 
+    @property
+    def touched(self) -> bool:
+        """Whether its weights are no longer those drawn when it was built: loaded by hand, or trained."""
+        return self.drawn != _fingerprint(self.backbone)
+
     def fuse_convs(self) -> None:
-        """Fold BN and merge branches in place; ultralytics' ``fuse()`` calls this. Repeatable."""
-        to_deploy_(self.backbone)
+        """Fold BN and merge branches in place; ultralytics' ``fuse()`` calls this. Repeatable.
+
+        Before the end of VanillaNet's ramp only BN is folded, which is exact; its pairs of convolutions stay.
+        """
+        touched, merge = self.touched, ready_to_merge(self.backbone)
+        if not merge:
+            _warn_once(
+                f"{self.spec['name']} has its activation ramp at {ramp_value(self.backbone):g}: BN is folded, but the "
+                "pairs of convolutions stay, because they merge exactly only at 1; training raises it to 1"
+            )
+        to_deploy_(self.backbone, merge=merge)
+        self.drawn = () if touched else _fingerprint(self.backbone)
 
     def extra_repr(self) -> str:
         return ", ".join(f"{k}={v!r}" for k, v in self.spec.items())
+
+
+def _fingerprint(module: nn.Module) -> tuple[float, ...]:
+    """Return the sum of each parameter: equal as long as nobody writes one."""
+    return tuple(float(p.detach().sum(dtype=torch.float64)) for p in module.parameters() if not p.is_meta)
+
+
+@functools.cache
+def _warn_once(text: str) -> None:
+    LOGGER.warning(text)
 
 
 class MobileOneUnit(RepConv):
@@ -81,6 +112,9 @@ class MobileOneUnit(RepConv):
     def fuse_convs(self) -> None:
         """Merge the branches in place; ultralytics' ``fuse()`` calls this. Repeatable."""
         to_deploy_(self.unit)
+
+
+OURS = (BackboneLayer, MobileOneUnit)
 
 
 def backbone_layers(model: nn.Module) -> list[BackboneLayer]:

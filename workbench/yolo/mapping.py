@@ -14,7 +14,6 @@ from ..errors import WorkbenchError
 from .hosts import HOSTS, Host, read_host
 from .rows import SLOTS, Row, is_backbone_row, numbered, reads, rows_of
 
-
 KEPT = "backbone (kept)"
 
 

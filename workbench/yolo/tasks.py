@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from unittest import mock
@@ -17,13 +17,19 @@ from unittest import mock
 from torch import nn
 from ultralytics.engine import model as ultralytics_model
 from ultralytics.nn import tasks as ultralytics_tasks
+from ultralytics.utils import LOGGER
+from ultralytics.utils import torch_utils as ultralytics_torch
+from ultralytics.utils.callbacks import default_callbacks
 
 from ..errors import WorkbenchError
-from .layer import BackboneLayer, MobileOneUnit, backbone_layers
+from ..measure import count
+from .layer import OURS, BackboneLayer, MobileOneUnit, backbone_layers
 from .names import load_named_yaml
+from .ramp import raise_ramp, refuse_unfinished
 from .rows import expand, rows_of
+from .transfer import transfer
+from .weights import keep_hand_loaded
 
-_ABSENT = object()
 _lent = threading.Lock()
 _theirs: dict[str, Any] = {}  # patch name → what it replaced, while the plug is in
 
@@ -33,25 +39,38 @@ class Patch:
     """One attribute of ultralytics that is replaced while the plug is in."""
 
     name: str
-    target: Any  # a module or a class of ultralytics
+    target: Any  # a module, a class or a dict of ultralytics
     attribute: str
     make: Callable[[Any], Any]  # theirs → ours
     reason: str
 
+    @property
+    def now(self) -> Any:
+        """What is in place now; None when ultralytics has nothing there."""
+        return self._place.get(self.attribute)
+
     def install(self) -> None:
         """Put ours in place of theirs; a second time does nothing."""
         if self.name not in _theirs:
-            _theirs[self.name] = getattr(self.target, self.attribute, _ABSENT)
-            setattr(self.target, self.attribute, self.make(_theirs[self.name]))
+            _theirs[self.name] = self.now
+            self._put(self.make(self.now))
 
     def uninstall(self) -> None:
         """Put theirs back."""
         if self.name in _theirs:
-            theirs = _theirs.pop(self.name)
-            if theirs is _ABSENT:
-                delattr(self.target, self.attribute)
-            else:
-                setattr(self.target, self.attribute, theirs)
+            self._put(_theirs.pop(self.name))
+
+    @property
+    def _place(self) -> Mapping[str, Any]:
+        return self.target if isinstance(self.target, dict) else vars(self.target)
+
+    def _put(self, value: Any) -> None:
+        if isinstance(self.target, dict):
+            self.target[self.attribute] = value
+        elif value is None:
+            delattr(self.target, self.attribute)
+        else:
+            setattr(self.target, self.attribute, value)
 
 
 def _parse_model(theirs: Callable[..., Any]) -> Callable[..., Any]:
@@ -100,6 +119,43 @@ def _yaml_model_load(theirs: Callable[..., Any]) -> Callable[..., Any]:
     return yaml_model_load
 
 
+def _load(theirs: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(theirs)
+    def load(self: Any, weights: Any, verbose: bool = True) -> None:
+        transfer(self, weights, theirs, verbose)
+
+    return load
+
+
+def _train(theirs: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(theirs)
+    def train(self: Any, trainer: Any = None, **kwargs: Any) -> Any:
+        keep_hand_loaded(self, kwargs)
+        return theirs(self, trainer, **kwargs)
+
+    return train
+
+
+def _get_flops(theirs: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(theirs)
+    def get_flops(model: Any, imgsz: Any = 640) -> float:
+        network: Any = ultralytics_torch.unwrap_model(model)
+        if not _has_ours(network):
+            return theirs(model, imgsz)
+        size = tuple(imgsz) if isinstance(imgsz, list | tuple) else (imgsz, imgsz)
+        try:
+            return count(network, imgsz=size, in_chans=network.yaml.get("channels", 3)).flops / 1e9
+        except WorkbenchError as e:  # a number in a summary is never worth stopping a training for
+            LOGGER.warning(f"GFLOPs not counted: {e}")
+            return theirs(model, imgsz)
+
+    return get_flops
+
+
+def _has_ours(network: Any) -> bool:
+    return isinstance(network, nn.Module) and any(isinstance(m, OURS) for m in network.modules())
+
+
 PATCHES = (
     Patch(
         "layer name",
@@ -142,6 +198,41 @@ PATCHES = (
         "yaml_model_load",
         _yaml_model_load,
         "the same; YOLO(…) and RTDETR(…) hold a reference of their own",
+    ),
+    Patch(
+        "loading by meaning",
+        ultralytics_tasks.BaseModel,
+        "load",
+        _load,
+        "it matches layers by position, so weights of the stock host land in other layers of a transplant",
+    ),
+    Patch(
+        "hand-loaded weights",
+        ultralytics_model.Model,
+        "train",
+        _train,
+        "the trainer builds a second network from the YAML, and backbone weights loaded by hand are silently lost",
+    ),
+    Patch(
+        "GFLOPs",
+        ultralytics_torch,
+        "get_flops",
+        _get_flops,
+        "it misses convolutions on bare parameters and answers 0.0 to any error; ours counts, at the size asked for",
+    ),
+    Patch(
+        "the ramp",
+        default_callbacks,
+        "on_train_epoch_start",
+        lambda theirs: [*theirs, raise_ramp],
+        "VanillaNet's activation has to fade during training, in the network and in its EMA",
+    ),
+    Patch(
+        "the ramp before export",
+        default_callbacks,
+        "on_export_start",
+        lambda theirs: [*theirs, refuse_unfinished],
+        "an unfinished ramp cannot be merged, and an exported file could never be finished",
     ),
 )
 
