@@ -63,6 +63,18 @@ def calibrated(model: nn.Module, size: int = 64, seed: int = 0) -> nn.Module:
     return model.eval()
 
 
+@torch.no_grad()
+def randomised(model: nn.Module, seed: int = 0) -> nn.Module:
+    """Give every BN of `model` random parameters and statistics, without a forward pass. Eval mode."""
+    gen = torch.Generator().manual_seed(seed)
+    for bn in (m for m in model.modules() if isinstance(m, nn.BatchNorm2d)):
+        bn.weight.uniform_(0.5, 1.5, generator=gen)
+        bn.bias.normal_(0, 0.2, generator=gen)
+        bn.running_mean.normal_(0, 0.2, generator=gen)
+        bn.running_var.uniform_(0.5, 1.5, generator=gen)
+    return model.eval()
+
+
 def tensors(output: Tensor | list[Tensor]) -> list[Tensor]:
     return [output] if isinstance(output, Tensor) else list(output)
 

@@ -91,8 +91,8 @@ def conv_from(like: nn.Conv2d, weight: Tensor, bias: Tensor, **changes: Any) -> 
 def bn_scale_shift(bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """Return what BN does in eval mode, as one multiply-add per channel: scale and shift, both (C,).
 
-    y = γ·(x − μ)/√(σ² + ε) + β, so scale = γ/√(σ² + ε) and shift = β − μ·scale. Half-precision statistics are
-    worked out in float32.
+    y = γ·(x − μ)/√(σ² + ε) + β, so scale = γ/√(σ² + ε) and shift = β − μ·scale. Both are float64 where the
+    device has it, so that weights folded with them are rounded only once.
 
     >>> scale, shift = bn_scale_shift(nn.BatchNorm2d(2, eps=0.0))
     >>> scale.tolist(), shift.tolist()
@@ -102,7 +102,7 @@ def bn_scale_shift(bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
         raise ValueError(
             "a BN without running statistics depends on its batch and cannot fold; use track_running_stats=True"
         )
-    wide = torch.promote_types(bn.running_var.dtype, torch.float32)
+    wide = torch.float32 if bn.running_var.device.type == "mps" else torch.float64
     scale = torch.rsqrt(bn.running_var.to(wide) + bn.eps)  # (C,)
     if bn.weight is not None:
         scale = scale * bn.weight.detach()  # (C,)

@@ -175,9 +175,10 @@ class StarNet(nn.Module):
         if not isinstance(norm, nn.BatchNorm2d):
             return
         scale, shift = bn_scale_shift(norm)  # (C5,), (C5,)
+        weight = self.head.weight.detach().to(scale.dtype)  # (num_classes, C5)
         with torch.no_grad():
-            self.head.bias.add_(self.head.weight @ shift.to(self.head.weight.dtype))  # (num_classes,)
-            self.head.weight.mul_(scale.to(self.head.weight.dtype))  # (num_classes, C5)
+            self.head.bias.add_(weight @ shift)  # (num_classes,)
+            self.head.weight.copy_(weight * scale)  # (num_classes, C5)
         self.norm = nn.Identity().train(norm.training)
 
 
