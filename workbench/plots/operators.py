@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -78,7 +78,7 @@ def operator_cost(costs: Mapping[str, Cost], title: str = "", figure: Figure | N
 
 def roofline(
     peak_gflops: float,
-    bandwidth_gbs: float,
+    bandwidth_gbs: Mapping[str, float],
     points: Mapping[str, tuple[float, float]],
     ax: Axes | None = None,
 ) -> Axes:
@@ -86,26 +86,28 @@ def roofline(
 
     Args:
         peak_gflops: the flat part, GFLOP per second.
-        bandwidth_gbs: the slope, GB per second.
+        bandwidth_gbs: the slopes, label → GB per second, such as those of a cache and of main memory.
         points: name → (intensity in FLOP per byte, achieved GFLOP per second).
         ax: to draw into.
     """
     from .style import axes
 
-    ax = axes(ax, figsize=(7.0, 4.2))
-    xs = [p[0] for p in points.values()]
-    x = np.geomspace(min([*xs, peak_gflops / bandwidth_gbs]) / 3, max([*xs, peak_gflops / bandwidth_gbs]) * 3, 200)
-    ax.plot(x, np.minimum(peak_gflops, bandwidth_gbs * x), color="black", lw=1.6)
+    ax = axes(ax, figsize=(7.6, 4.2))
+    ridges = [peak_gflops / b for b in bandwidth_gbs.values()]
+    xs = [*ridges, *(p[0] for p in points.values())]
+    x = np.geomspace(min(xs) / 3, max(xs) * 3, 200)
+    for style, (label, bandwidth) in zip(("-", "--", ":"), bandwidth_gbs.items(), strict=False):
+        roof = np.minimum(peak_gflops, bandwidth * x)
+        ax.plot(x, roof, color="black", lw=1.5, ls=style, label=f"{label}, {bandwidth:.0f} GB/s")
     ax.text(x[-1], peak_gflops * 1.08, f"arithmetic: {peak_gflops:.0f} GFLOP/s", ha="right", fontsize=9)
-    slope: dict[str, Any] = {"rotation": 45, "transform_rotates_text": True, "rotation_mode": "anchor", "fontsize": 9}
-    ax.text(x[6], bandwidth_gbs * x[6] * 1.12, f"memory: {bandwidth_gbs:.0f} GB/s", **slope)
     for marker, (name, (intensity, rate)) in zip("osD^v*Ph<>", points.items(), strict=False):
-        colour = OPERATOR_COLOUR.get(name, PALETTE["pink"])
-        ax.plot(intensity, rate, marker, color=colour, ms=9)
-        ax.vlines(intensity, rate, min(peak_gflops, bandwidth_gbs * intensity), color=colour, lw=1, ls=":")
-        ax.annotate(name, (intensity, rate), xytext=(7, -11), textcoords="offset points", fontsize=9)
-    ax.set_xscale("log")
-    ax.set_yscale("log")
-    ax.set_xlabel("intensity, FLOP per byte moved")
-    ax.set_ylabel("achieved, GFLOP per second")
+        colour = OPERATOR_COLOUR.get(name.split(",")[0], PALETTE["pink"])
+        filled = colour if "," not in name else "white"  # a variant of an operator: same colour, hollow
+        ax.plot(intensity, rate, marker, color=colour, markerfacecolor=filled, ms=9)
+        ax.annotate(name, (intensity, rate), xytext=(8, -11), textcoords="offset points", fontsize=9)
+    ax.legend(loc="lower right", title="roofs")
+    ax.set(xscale="log", yscale="log", xlabel="intensity, FLOP per byte moved", ylabel="achieved, GFLOP per second")
+    ax.set_ylim(min(p[1] for p in points.values()) / 4, 2 * peak_gflops)
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter("")
     return ax
