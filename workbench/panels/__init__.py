@@ -11,6 +11,7 @@ from typing import Any
 _PANELS: dict[str, str] = {  # class → module
     "ChannelReach": "channel_reach",
     "ConvCost": "conv_cost",
+    "FeatureMaps": "feature_maps",
     "Reparam": "reparam",
     "StarBoundary": "star_boundary",
     "Wiring": "wiring",
