@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -96,6 +97,16 @@ def test_links_lead_somewhere(name):
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", text) + re.findall(r'src="([^"]+)"', text)
     dead = [k for k in links if "://" not in k and not (ROOT / name).parent.joinpath(k).exists()]
     assert not dead
+
+
+def test_the_readme_is_made_from_the_notebooks_and_tables():
+    spec = importlib.util.spec_from_file_location("readme", ROOT / "assets/readme.py")
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "fasternet_t0" in made.table()
+    assert made.fill_in(text) == text, "run: python assets/readme.py --table"
+    assert made.fill_in(text.replace(made.table(), "")) == text
 
 
 def test_commands_the_readme_shows_exist():
