@@ -61,7 +61,7 @@ class Network:
         self._cache.move_to_end(key)
         if name not in found:
             try:
-                wanted = {name, *self.levels}
+                wanted = {name, *self.levels.values()}
                 found.update(capture(self.model, self.fit(image), wanted))
             except RuntimeError as e:  # too small, too large, or not enough memory
                 self._cache.pop(key)

@@ -29,7 +29,7 @@ function render({ model, el }) {
   root.append(canvas, says);
   el.append(root);
 
-  let pictures = [], drawn = -1, cursor = null, boxes = [], alive = true;
+  let pictures = [], photo = null, drawn = -1, cursor = null, boxes = [], alive = true;
 
   const scene = () => model.get("scene");
   const views = () => scene().views || [];
@@ -86,6 +86,28 @@ function render({ model, el }) {
     }
   }
 
+  function drawPhoto(g, box) {
+    const x = box.x + box.big + GAP, side = Math.min(box.big, box.w - box.big - GAP);
+    box.photo = null;
+    if (!photo || side < 80) return;
+    box.photo = { x, y: TOP, w: side, h: side };
+    g.imageSmoothingEnabled = true;
+    g.drawImage(photo, x, TOP, side, side);
+    g.imageSmoothingEnabled = false;
+    g.strokeStyle = "#bbbbbb";
+    g.strokeRect(x + 0.5, TOP + 0.5, side - 1, side - 1);
+    if (!cursor) return;
+    const cx = x + cursor.u * side, cy = TOP + cursor.v * side;
+    for (const [style, width] of [["#ffffff", 4], [FOCUS, 1.5]]) {
+      g.strokeStyle = style;
+      g.lineWidth = width;
+      g.beginPath();
+      g.arc(cx, cy, 7, 0, 2 * Math.PI);
+      g.stroke();
+    }
+    g.lineWidth = 1;
+  }
+
   function drawGrid(g, view, box, picture) {
     const [th, tw] = view.tile;
     view.channels.forEach((c, k) => {
@@ -122,6 +144,7 @@ function render({ model, el }) {
       g.fillText(view.label, boxes[i].x, 13, boxes[i].w);
       g.font = "10px system-ui, sans-serif";
       drawBig(g, view, boxes[i]);
+      drawPhoto(g, boxes[i]);
       drawGrid(g, view, boxes[i], pictures[i]);
     });
     canvas.setAttribute("aria-label", scene().words || "feature maps");
@@ -132,9 +155,10 @@ function render({ model, el }) {
 
   async function decode() {
     const version = scene().version;
-    const made = await Promise.all(views().map((v) => createImageBitmap(new Blob([v.png], { type: "image/png" }))));
+    const bitmap = (data) => (data ? createImageBitmap(new Blob([data], { type: "image/png" })) : null);
+    const made = await Promise.all([bitmap(scene().photo), ...views().map((v) => bitmap(v.png))]);
     if (!alive || version !== scene().version) return; // a newer scene came meanwhile
-    pictures = made;
+    [photo, ...pictures] = made;
     drawn = version;
     draw();
   }
@@ -156,9 +180,9 @@ function render({ model, el }) {
   function hit(event) {
     const r = canvas.getBoundingClientRect(), x = event.clientX - r.left, y = event.clientY - r.top;
     for (const [i, box] of boxes.entries()) {
-      const b = box.view;
-      if (b && x >= b.x && x < b.x + b.w && y >= b.y && y < b.y + b.h)
-        return { cursor: { u: (x - b.x) / b.w, v: (y - b.y) / b.h } };
+      for (const b of [box.view, box.photo])
+        if (b && x >= b.x && x < b.x + b.w && y >= b.y && y < b.y + b.h)
+          return { cursor: { u: (x - b.x) / b.w, v: (y - b.y) / b.h } };
       const channels = views()[i].channels;
       for (let k = 0; k < channels.length; k++) {
         const t = tileAt(box, k);

@@ -61,6 +61,7 @@ class FeatureMaps:
         self.networks = networks(models)
         self._uploads: dict[str, bytes] = {}
         self._image: tuple[tuple[Any, ...], Any] | None = None
+        self._photo = b""
         self._result: Shown | None = None
         self._sheets: tuple[int, list[Sheet]] = (0, [])
         self._busy, self._stamp = True, 0
@@ -71,6 +72,8 @@ class FeatureMaps:
         self.pin = widgets.Button(description="pin channel", tooltip="keep the selected channel on the first page")
         self.controls = self._make_controls()
         for control in self.controls.values():
+            control.style.description_width = "auto"
+            control.layout.width = "max-content" if isinstance(control, widgets.Dropdown) else "200px"
             control.observe(lambda _: self._changed(), names="value")
         self.canvas.observe(lambda _: self._changed(pictures=False), names="selected")
         self.canvas.on_msg(lambda _w, content, _b: self._toggle_pin(content.get("pin")))
@@ -161,8 +164,8 @@ class FeatureMaps:
             raise WorkbenchError(f"FeatureMaps has no control {name!r}{hint}")
         else:
             control = self.controls[name]
-            if name == "image" and str(value) not in control.options and Path(value).expanduser().is_file():
-                control.options = (*control.options, str(value))
+            if name == "image" and Path(value).expanduser().is_file():
+                self._offer_image(str(value))
             if name == "page" and isinstance(value, int):
                 control.max = max(control.max, value)
             try:
@@ -191,10 +194,18 @@ class FeatureMaps:
         for file in change["new"]:
             name = f"upload: {file['name']}"
             self._uploads[name] = bytes(file["content"])
-            if name not in self.controls["image"].options:
-                self.controls["image"].options = (*self.controls["image"].options, name)
+            self._offer_image(name)
             self._image = None
             self.controls["image"].value = name
+
+    def _offer_image(self, name: str) -> None:
+        """Add a choice to the image control; ipywidgets would jump to the first choice meanwhile."""
+        control, busy = self.controls["image"], self._busy
+        self._busy, value = True, control.value
+        if name not in control.options:
+            control.options = (*control.options, name)
+            control.value = value
+        self._busy = busy
 
     def _toggle_pin(self, channel: int | None) -> None:
         if channel is None:
@@ -208,6 +219,7 @@ class FeatureMaps:
         key = (c["image"], c["index"] if c["image"] == "coco128" else 0, c["imgsz"])
         if self._image is None or self._image[0] != key:
             self._image = (key, read_image(c["image"], c["index"], self._uploads, c["imgsz"]))
+            self._photo = png(thumbnail(self._image[1], 224))
         names = ("stage", "layer", "show", "sort", "page", "per_page", "scale")
         found = views(self.networks, key, self._image[1], pinned=self._pinned, **{n: c[n] for n in names})
         least = min(v.shape[0] for v in found)
@@ -229,7 +241,8 @@ class FeatureMaps:
             scene_view(v, s, self.canvas.selected, self._pinned) for v, s in zip(found, self._sheets[1], strict=True)
         ]
         self.canvas.scene = {
-            "version": self._sheets[0], "stamp": self._stamp, "columns": COLUMNS, "words": words, "views": shown
+            "version": self._sheets[0], "stamp": self._stamp, "columns": COLUMNS, "words": words, "views": shown,
+            "photo": self._photo,
         }  # fmt: skip
         self.words.value = f"<div>{escape(words)}</div>"
 
@@ -251,5 +264,5 @@ class FeatureMaps:
         return bundle | {"image/png": base64.b64encode(picture).decode()}
 
 
-_WRAP = widgets.Layout(flex_flow="row wrap", gap="2px 10px")
+_WRAP = widgets.Layout(flex_flow="row wrap", grid_gap="2px 10px")
 _ROWS = (("image", "index", "imgsz", "overlay"), ("stage", "layer", "show"), ("sort", "page", "per_page", "scale"))
