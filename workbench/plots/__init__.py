@@ -13,6 +13,7 @@ _FIGURES: dict[str, str] = {  # function → module
     "family_colour": "style",
     "label_points": "style",
     "PALETTE": "style",
+    "classified": "classified",
     "channel_change": "levels",
     "channel_reach": "levels",
     "level_maps": "levels",
