@@ -21,6 +21,7 @@ from torch import nn
 
 import workbench as wb
 from workbench.errors import DataNotFoundError, WorkbenchError
+from workbench.settings import data_dir
 from workbench.train import PRESETS, Run, get_preset
 from workbench.train.models import open_detector
 from workbench.train.resume import prepare_resume
@@ -385,6 +386,53 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
         Run(tmp_path)
     with pytest.raises(WorkbenchError, match="no checkpoint"):
         open_detector(tmp_path / "best.pt")
+
+
+# --- recorded results -----------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_evaluated_on_what_it_saw_and_on_what_it_did_not(run, data, tmp_path):
+    copy = Run(shutil.copytree(run.folder, tmp_path / "run"))
+    seen, unseen = copy.evaluate(data, "train"), copy.evaluate(data)
+    assert set(seen) == set(unseen) == {"precision", "recall", "map50", "map50_95"}
+    assert copy.record["evaluations"] == {"shapes train": seen, "shapes val": unseen}
+    assert unseen["map50"] == pytest.approx(run.map50, abs=1e-3)
+    assert "evaluations" not in run.record
+
+
+def test_results_are_written_and_read_back(run, interrupted, tmp_path, monkeypatch):
+    from workbench.train import results
+
+    monkeypatch.setattr(results, "data_dir", lambda: tmp_path)
+    saved = wb.train.save_results({"mine": run}, tmp_path / "results" / "tiny", "wb.train(…)")
+    read = wb.train.load_results("tiny")
+    assert read.command == "wb.train(…)"
+    assert read.runs == saved.runs
+    assert [row["epoch"] for row in read.curve("mine")] == [1, 2, 3]
+    for row, original in zip(read.curve("mine"), run.curves, strict=True):
+        assert {k: v for k, v in row.items() if k != "run"} == {k: pytest.approx(v, 1e-5) for k, v in original.items()}
+    assert read.labels(model="yolo11n-fasternet_t0", seed=0) == ["mine"]
+    assert read.scores("yolo11n-fasternet_t0") == [run.map50]
+    text = (tmp_path / "results" / "tiny.json").read_text()
+    assert str(run.folder.parent) not in text  # nothing names this machine's folders
+    with pytest.raises(WorkbenchError, match="is interrupted; only finished runs"):
+        wb.train.save_results({"half": interrupted}, tmp_path / "results" / "half", "")
+    with pytest.raises(DataNotFoundError, match="no recorded results 'tinny'; did you mean 'tiny'"):
+        wb.train.load_results("tinny")
+
+
+@pytest.mark.parametrize("table", sorted((data_dir() / "results").glob("*.csv")), ids=lambda p: p.stem)
+def test_committed_results_are_complete_and_say_where_they_come_from(table):
+    found = wb.train.load_results(table.stem)
+    assert found.command.startswith(f"python data/results/record.py {table.stem}")
+    for label, record in found.runs.items():
+        assert record["status"] == "finished"
+        assert [row["epoch"] for row in found.curve(label)] == list(range(1, record["epochs"] + 1))
+        assert record["environment"]["cpu"]
+        assert record["environment"]["threads"] >= 1
+        assert record["environment"]["packages"]["torch"]
+        assert record["seconds"] > 0
+        assert 0 <= record["metrics"]["map50_95"] <= record["metrics"]["map50"] <= 1
 
 
 # --- long -----------------------------------------------------------------------------------------------------------

@@ -18,19 +18,31 @@ from workbench.train import Run, save_results
 MODELS = (None, "fasternet_t0")
 
 
-def shapes_128_class() -> list[dict[str, Any]]:
+def shapes_128_class() -> dict[str, dict[str, Any]]:
     """Three seeds of the class preset on 320 drawn images."""
     data = wb.datasets.shapes(n_train=320, n_val=80, imgsz=128)
-    return [{"backbone": b, "data": data, "preset": "class", "seed": s} for s in range(3) for b in MODELS]
+    return {
+        f"{b or 'stock'}-seed{s}": {"backbone": b, "data": data, "preset": "class", "seed": s}
+        for s in range(3)
+        for b in MODELS
+    }
 
 
-def coco128_320_5epochs() -> list[dict[str, Any]]:
+def coco128_320_5epochs() -> dict[str, dict[str, Any]]:
     """Five epochs of the article's settings at 320 pixels; val = train, as coco128 is."""
-    data = wb.datasets.coco128()
-    return [{"backbone": b, "data": data, "preset": "article-100", "imgsz": 320, "epochs": 5} for b in MODELS]
+    settings = {"data": wb.datasets.coco128(), "preset": "article-100", "imgsz": 320, "epochs": 5}
+    return {f"{b or 'stock'}-seed0": {"backbone": b, **settings} for b in MODELS}
 
 
-EXPERIMENTS = {f.__name__: f for f in (shapes_128_class, coco128_320_5epochs)}
+def memory_24_images() -> dict[str, dict[str, Any]]:
+    """24 drawn images without augmentation, with an optimiser step per batch and with ultralytics' nominal batch."""
+    data = wb.datasets.shapes(n_train=24, n_val=40, imgsz=96)
+    plain = dict.fromkeys(("hsv_h", "hsv_s", "hsv_v", "translate", "scale", "fliplr", "erasing"), 0.0)
+    settings = {"data": data, "preset": "class", "imgsz": 96, "epochs": 40, "batch": 4, "ultralytics": plain}
+    return {f"nbs{nbs}": {"nbs": nbs, **settings} for nbs in (4, 64)}
+
+
+EXPERIMENTS = {f.__name__: f for f in (shapes_128_class, coco128_320_5epochs, memory_24_images)}
 
 
 def main() -> None:
@@ -39,11 +51,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--runs", type=Path, default=Path("runs/results"))
     options = parser.parse_args()
-    runs = []
-    for settings in EXPERIMENTS[options.experiment]():
-        folder = options.runs / f"{options.experiment}-{settings['backbone'] or 'stock'}-seed{settings.get('seed', 0)}"
-        runs.append(finish(folder, settings, options.threads))
-        print(runs[-1], flush=True)
+    runs = {}
+    for label, settings in EXPERIMENTS[options.experiment]().items():
+        runs[label] = run = finish(options.runs / f"{options.experiment}-{label}", settings, options.threads)
+        for split in ("train", "val"):  # what was seen, and what was not
+            if run.held_out and f"shapes {split}" not in run.record.get("evaluations", {}):
+                run.evaluate(settings["data"], split)
+        print(run, flush=True)
     command = f"python data/results/record.py {options.experiment} --threads {options.threads}"
     save_results(runs, Path(__file__).parent / options.experiment, command)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,9 @@ from .environment import environment
 from .models import model_name, one_line, open_detector
 from .preflight import check_resources, clear_folder, prepare_folder
 from .presets import get_preset
-from .run import RECORD, SUMMARY, TRAIN_IS_VAL, Run, replace_text
+from .run import RECORD, SUMMARY, TRAIN_IS_VAL, Run, named_metrics, quiet_ultralytics, replace_text
 from .watch import OnEpoch, Watcher, now
 
-METRICS = {"precision": "precision", "recall": "recall", "mAP50": "map50", "mAP50-95": "map50_95"}
 NOTE = """These checkpoints hold classes of the package `workbench` of the distribution backbone-workbench. They open
 with plain ultralytics where that is installed. (The unrelated package named `workbench` on PyPI is of no use here.)
 To hand a model to somebody without it, export it: YOLO("best.pt").export(format="onnx").
@@ -48,6 +46,7 @@ def train(
     threads: int | None = None,
     on_epoch: OnEpoch | None = None,
     quiet: bool = False,
+    ultralytics: Mapping[str, Any] | None = None,
     **overrides: Any,
 ) -> Run:
     """Train a stock host or a transplant and return its run folder.
@@ -70,6 +69,8 @@ def train(
         threads: torch threads; default as they are.
         on_epoch: called after every epoch with its row of the curves.
         quiet: print nothing per epoch.
+        ultralytics: more ultralytics arguments, as a dictionary: ``{"scale": 0.0}`` is its zoom augmentation, whose
+            name is taken here.
         **overrides: any other ultralytics argument (``imgsz=320``, ``device=0``, ``lr0=0.01``); ``exist_ok=True``
             replaces an earlier run in the same folder.
 
@@ -79,6 +80,7 @@ def train(
     """
     if resume is not None:
         return _resume(Path(resume), threads, on_epoch, quiet)
+    overrides = {**overrides, **(ultralytics or {})}
     arguments = _arguments(preset, epochs, seed, overrides)
     name = str(model) if model is not None else model_name(host, scale, backbone)
     report = verify_dataset(_data_path(data))
@@ -158,7 +160,7 @@ def _resume(folder: Path, threads: int | None, on_epoch: OnEpoch | None, quiet: 
         process.seed_everything(record["seed"])
         detector = open_detector(checkpoint)
         if done >= record["epochs"]:  # killed between the last epoch and the final evaluation
-            return _close(run, record, _metrics(open_detector(run.best).val(data=record["data"]["path"], plots=False)))
+            return _close(run, record, run.evaluate(record["data"]["path"], label="final"))
         if not quiet:
             print(f"resuming after epoch {done} of {record['epochs']}")
         arguments = {"resume": True, "data": record["data"]["path"], "save_dir": str(run.folder)}
@@ -186,7 +188,7 @@ def _run(
     if notice := _notice(record):
         print(notice)
     try:
-        with _quiet_ultralytics():
+        with quiet_ultralytics():
             detector.train(**arguments, **place)
     except BaseException as e:
         status = "interrupted" if isinstance(e, KeyboardInterrupt) else "failed"
@@ -196,7 +198,7 @@ def _run(
             print(f"interrupted; go on with wb.train(resume={str(folder)!r})")
         raise
     record |= {"seconds": before + time.perf_counter() - start, "environment": environment(watcher.device or "cpu")}
-    return _close(Run(folder), record, _metrics(detector.trainer.metrics))
+    return _close(Run(folder), record, named_metrics(detector.trainer.metrics))
 
 
 def _close(run: Run, record: dict[str, Any], metrics: dict[str, float]) -> Run:
@@ -205,11 +207,6 @@ def _close(run: Run, record: dict[str, Any], metrics: dict[str, float]) -> Run:
         spare.unlink()
     replace_text(run.folder / SUMMARY, f"# {record['model']} on {record['data']['name']}\n\n```\n{run}\n```\n")
     return run
-
-
-def _metrics(found: Any) -> dict[str, float]:
-    values = found if isinstance(found, dict) else found.results_dict
-    return {ours: float(values[f"metrics/{theirs}(B)"]) for theirs, ours in METRICS.items()}
 
 
 def _notice(record: dict[str, Any]) -> str:
@@ -227,15 +224,3 @@ def _threads(n: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextlib.contextmanager
-def _quiet_ultralytics() -> Iterator[None]:
-    """Let ultralytics speak only when something is wrong; one line per epoch is ours."""
-    logger = logging.getLogger("ultralytics")
-    before = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)

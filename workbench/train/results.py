@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,50 +21,46 @@ class Results:
     Attributes:
         name: of its files.
         command: what was run to get it.
-        runs: one record per run, as in ``run.json``, without paths of the machine.
-        curves: one row per run and epoch; ``model``, ``data`` and ``seed`` say whose.
+        runs: label → record of a run, as in ``run.json``, without paths of the machine.
+        curves: one row per run and epoch; ``run`` is the label.
     """
 
     name: str
     command: str
-    runs: list[dict[str, Any]]
+    runs: dict[str, dict[str, Any]]
     curves: list[dict[str, Any]]
 
-    def curve(self, model: str, seed: int | None = None) -> list[dict[str, Any]]:
-        """Return the rows of one run, by model and, when there are several, seed."""
-        return [row for row in self.curves if row["model"] == model and seed in (None, row["seed"])]
+    def labels(self, **wanted: Any) -> list[str]:
+        """Return the labels of the runs whose record has these values, e.g. ``labels(model="yolo11n", seed=0)``."""
+        return [label for label, record in self.runs.items() if all(record[k] == v for k, v in wanted.items())]
+
+    def curve(self, label: str) -> list[dict[str, Any]]:
+        """Return the rows of one run, an epoch each."""
+        return [row for row in self.curves if row["run"] == label]
 
     def scores(self, model: str, metric: str = "map50") -> list[float]:
-        """Return the metric of the best checkpoint, one number per seed."""
-        return [run["metrics"][metric] for run in self.runs if run["model"] == model]
+        """Return the metric of a model's best checkpoints, one number per seed."""
+        return [self.runs[label]["metrics"][metric] for label in self.labels(model=model)]
 
 
-def save_results(runs: Iterable[Run], path: Path, command: str) -> Results:
+def save_results(runs: Mapping[str, Run], path: Path, command: str) -> Results:
     """Write ``path.csv`` (curves) and ``path.json`` (records) of finished runs.
 
     Args:
-        runs: finished; one per model, data and seed.
+        runs: label → finished run.
         path: without suffix, e.g. ``data/results/coco128_320_5epochs``.
         command: that repeats the experiment.
 
     Raises:
-        WorkbenchError: a run is not finished, or two runs answer the same question.
+        WorkbenchError: a run is not finished.
     """
-    runs = list(runs)
-    for run in runs:
+    for run in runs.values():
         if run.status != "finished":
             raise WorkbenchError(f"{run.folder} is {run.status}; only finished runs are recorded")
-    keys = [(r.record["model"], r.record["data"]["name"], r.record["seed"]) for r in runs]
-    if len(set(keys)) < len(keys):
-        raise WorkbenchError(f"two of the runs have the same model, data and seed: {sorted(map(str, keys))}")
-    rows = [
-        {"model": model, "data": data, "seed": seed, **row}
-        for run, (model, data, seed) in zip(runs, keys, strict=True)
-        for row in run.curves
-    ]
+    rows = [{"run": label, **row} for label, run in runs.items() for row in run.curves]
     columns = list(dict.fromkeys(column for row in rows for column in row))
     lines = [",".join(columns), *(",".join(_cell(row.get(c, "")) for c in columns) for row in rows)]
-    records = [_portable(run.record) for run in runs]
+    records = {label: _portable(run.record) for label, run in runs.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_text(path.with_suffix(".csv"), "\n".join(lines) + "\n")
     replace_text(path.with_suffix(".json"), json.dumps({"command": command, "runs": records}, indent=1) + "\n")
@@ -84,9 +80,7 @@ def load_results(name: str) -> Results:
         raise DataNotFoundError(f"no recorded results {name!r}{hint}")
     record = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
     with (folder / f"{name}.csv").open(newline="", encoding="utf-8") as file:
-        rows = [
-            {k: v if k in ("model", "data") else _number(v) for k, v in row.items()} for row in csv.DictReader(file)
-        ]
+        rows = [{k: v if k == "run" else _number(v) for k, v in row.items()} for row in csv.DictReader(file)]
     return Results(name, record["command"], record["runs"], rows)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
+import logging
 import os
 import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +94,25 @@ class Run:
 
         return (RTDETR if self.record["host"].startswith("rtdetr") else YOLO)(str(self.best))
 
+    def evaluate(self, data: str | Path, split: str = "val", label: str | None = None) -> dict[str, float]:
+        """Validate the best checkpoint on a split of a dataset and note the result in ``run.json``.
+
+        Args:
+            data: dataset YAML with the classes the run was trained on.
+            split: ``"val"``, or ``"train"`` to see how much of the training set was memorised.
+            label: key under ``evaluations`` in the record; default dataset and split.
+        """
+        imgsz = int(self.record["imgsz"])
+        with quiet_ultralytics(), tempfile.TemporaryDirectory() as elsewhere:  # it makes a folder for its plots
+            found = self.detector().val(
+                data=str(data), split=split, imgsz=imgsz, workers=0, plots=False, verbose=False, project=elsewhere
+            )
+        metrics = named_metrics(found.results_dict)
+        record = self.record
+        record.setdefault("evaluations", {})[label or f"{Path(data).stem} {split}"] = metrics
+        replace_text(self.folder / RECORD, json.dumps(record, indent=2) + "\n")
+        return metrics
+
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
 
@@ -107,6 +129,23 @@ class Run:
             if not self.held_out:
                 lines.append(f"{record['data']['name']}: {TRAIN_IS_VAL}")
         return "\n".join([*lines, str(self.folder)])
+
+
+def named_metrics(values: Mapping[str, Any]) -> dict[str, float]:
+    """Return ultralytics' four box metrics under plain names."""
+    return {ours: float(values[theirs]) for theirs, ours in _COLUMNS.items() if theirs.startswith("metrics/")}
+
+
+@contextlib.contextmanager
+def quiet_ultralytics() -> Iterator[None]:
+    """Let ultralytics speak only when something is wrong; one line per epoch is ours."""
+    logger = logging.getLogger("ultralytics")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def read_curves(path: Path) -> list[dict[str, float]]:
