@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from ultralytics.nn import tasks as ultralytics_tasks
 
+from ..backbones.ramp import set_activation_ramp
 from ..backbones.registry import family_of
 from ..measure import count
 from .hosts import detector_yaml, read_host
@@ -105,6 +106,7 @@ def _wiring(host: str, backbone: str, scale: str, args: str) -> Wiring:
     model = _build(host, cfg)
     rows = tuple(_layers(cfg, model))
     as_built = _cost(model)
+    set_activation_ramp(model, 1.0)  # the fused form is that of a trained network
     model.fuse(verbose=False)  # type: ignore[operator]
     return Wiring(host, scale, backbone, rows, *as_built, *_cost(model), *_stock(host, scale), yaml_text(cfg))
 

@@ -170,9 +170,9 @@ def _tensors(output: object) -> list[Tensor]:
 
 
 def _gap(a: Tensor, b: Tensor) -> float:
-    """Return the largest difference as a share of the largest value; NaN on one side counts as all of it."""
-    if torch.equal(a, b):
-        return 0.0
+    """Return the largest difference as a share of the largest value; NaN and another shape count as all of it."""
+    if a.shape != b.shape or torch.equal(a, b):
+        return float(a.shape != b.shape)
     gap = float((a - b).abs().max() / b.abs().max().clamp(min=1e-12))
     return gap if gap > 0 else 1.0
 
