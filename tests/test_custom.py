@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
 import subprocess
 import sys
@@ -182,8 +183,9 @@ def test_it_is_pickled_with_its_import_path():
     x = torch.rand(1, 3, 64, 64)
     assert all(torch.equal(a, b) for a, b in zip(model.forward_features(x), again.forward_features(x), strict=True))
     assert again.import_path == import_path("Bare") == "test_custom:Bare"
+    data = pickle.dumps(model)
     unregister("Bare")
-    restore("Bare", again.import_path)
+    pickle.loads(data)  # as another process would
     restore("Bare", again.import_path)
     assert maps_of("Bare") == EXPECTED
     with pytest.raises(WorkbenchError, match="comes from no_such_file:Net, which cannot be imported here"):
@@ -416,22 +418,25 @@ CELLS = [
     MyNet = save_class(MyNet, "my_net.py")
     MyNet = save_class(MyNet, "my_net.py")
     wb.register(MyNet)
-    torch.manual_seed(0)
-    net = wb.create_backbone("MyNet").eval()
-    torch.save(net, "net.pt")
-    torch.save(net(torch.ones(1, 3, 64, 64)), "maps.pt")
+    print("FIRST", wb.create_backbone("MyNet").feature_info[3].channels)
     """,
     """
     class MyNet(Base):
-        def __init__(self):
+        def __init__(self, in_chans=3):
             super().__init__()
-            self.stages = nn.ModuleList(block(c1, c2, s) for c1, c2, s in ((3, 4, 4), (4, 4, 2), (4, 4, 2), (4, 4, 2)))
+            inputs = [in_chans, *WIDTHS]
+            self.stages = nn.ModuleList(block(inputs[i], c, 4 if i == 0 else 2) for i, c in enumerate(WIDTHS))
+            self.stages[3].append(nn.Conv2d(32, 48, 1))
 
         def forward(self, x):
             return [x := stage(x) for stage in self.stages]
+
     MyNet = save_class(MyNet, "my_net.py")
     wb.register(MyNet)
-    print("SECOND", wb.create_backbone("MyNet").feature_info[3].channels)
+    net = wb.create_backbone("MyNet").eval()
+    print("SECOND", net.feature_info[3].channels)
+    torch.save(net, "net.pt")
+    torch.save(net(torch.ones(1, 3, 64, 64)), "maps.pt")
     """,
 ]
 KERNEL = """
@@ -453,18 +458,17 @@ def python(code: str, cwd: Path, stdin: str = "") -> str:
 
 def test_a_class_from_a_cell_becomes_a_file_that_a_fresh_process_opens(tmp_path):
     pytest.importorskip("IPython")
-    cells = [textwrap.dedent(c) for c in CELLS]
-    out = python(KERNEL, tmp_path, repr(cells[:4]))
+    out = python(KERNEL, tmp_path, repr([textwrap.dedent(c) for c in CELLS]))
     assert "REFUSED MyNet is defined in a notebook or script" in out
+    assert "FIRST 32" in out
+    assert "SECOND 48" in out, "a cell that ran again replaces the file and the class"
     opened = python(
         "import torch; net = torch.load('net.pt', weights_only=False); maps = torch.load('maps.pt');"
         "print(net.import_path, all(torch.equal(a, b) for a, b in zip(net(torch.ones(1, 3, 64, 64)), maps)));"
-        "from workbench.backbones.custom import restore; restore('MyNet', net.import_path);"
         "import workbench as wb; print(wb.create_backbone('MyNet', in_chans=1).feature_info[3].channels)",
         tmp_path,
     )
-    assert opened.split() == ["my_net:MyNet", "True", "32"]
-    assert "SECOND 4" in python(KERNEL, tmp_path, repr(cells)), "a cell that ran again replaces the file and the class"
+    assert opened.split() == ["my_net:MyNet", "True", "48"]
 
 
 def test_a_file_of_the_readers_own_is_never_overwritten(tmp_path, monkeypatch):
@@ -507,15 +511,13 @@ def test_a_class_that_uses_live_objects_says_which(tmp_path):
     assert not (tmp_path / "net.py").exists()
 
 
-def test_a_decorator_in_a_module_registers_when_it_is_imported(tmp_path):
+def test_a_decorator_in_a_module_registers_when_it_is_imported(tmp_path, monkeypatch):
     source = "import workbench as wb\nfrom test_custom import Tiny\n@wb.register\nclass Decorated(Tiny):\n    pass\n"
     (tmp_path / "decorated.py").write_text(source)
-    out = python(
-        f"import sys; sys.path.append({str(Path(__file__).parent)!r}); import decorated; import workbench as wb;"
-        "print(wb.list_backbones('Deco*'), wb.create_backbone('Decorated').import_path)",
-        tmp_path,
-    )
-    assert out.split() == ["['Decorated']", "decorated:Decorated"]
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("decorated")
+    assert list_backbones("Deco*") == ["Decorated"]
+    assert create_backbone("Decorated").import_path == "decorated:Decorated"
 
 
 # ------------------------------------------------------------------ timm
@@ -591,10 +593,21 @@ def test_without_timm_the_extra_is_named(monkeypatch):
         create_backbone("timm:resnet18")
 
 
-def test_a_timm_backbone_opens_in_a_fresh_process(timm, tmp_path):
-    torch.save(create_backbone("timm:resnet10t"), tmp_path / "net.pt")
-    out = python("import torch; print(len(torch.load('net.pt', weights_only=False).feature_info))", tmp_path)
-    assert out.split() == ["4"]
+def test_checkpoints_with_foreign_backbones_open_and_rebuild_in_a_fresh_process(timm, tmp_path):
+    pytest.importorskip("ultralytics")
+    import workbench as wb
+
+    register(Bare)
+    wb.YOLO("yolo11n-Bare.yaml").save(tmp_path / "own.pt")
+    torch.save(create_backbone("timm:resnet10t"), tmp_path / "timm.pt")
+    opened = (
+        f"import sys; sys.path.append({str(Path(__file__).parent)!r}); import torch;"
+        "print(len(torch.load('timm.pt', weights_only=False).feature_info));"
+        "from ultralytics import YOLO; y = YOLO('own.pt'); z = YOLO('yolo11n-Bare.yaml');"
+        "print(sum(p.numel() for p in y.model.parameters()) == sum(p.numel() for p in z.model.parameters()))"
+    )
+    out = python(opened, tmp_path).split()
+    assert (out[0], out[-1]) == ("4", "True")
 
 
 def test_the_module_of_your_own_offers_its_tools():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import re
@@ -111,6 +112,8 @@ def import_path(name: str) -> str | None:
 def restore(name: str, path: str) -> None:
     """Register a backbone again in a new process, from its name and `import_path`. A known name is left alone.
 
+    Opening a checkpoint does this by itself; the contract is checked when the backbone is next built.
+
     Raises:
         WorkbenchError: the module or the class is not there any more.
     """
@@ -125,8 +128,31 @@ def restore(name: str, path: str) -> None:
         raise WorkbenchError(
             f"the backbone {name!r} comes from {path}, which cannot be imported here ({e}); put that file on sys.path"
         ) from e
-    if not registry.is_backbone(name):  # importing it may have registered it
-        register(found, name)
+    registry._custom.setdefault(name, found)  # the import may have registered it
+
+
+class Origin(str):
+    """The import path a registered backbone carries, ``"module:qualname"``.
+
+    Unpickling it registers the backbone again. So a detector's checkpoint, whose YAML knows the backbone by name only,
+    can be rebuilt and trained on in a new process.
+    """
+
+    name: str
+
+    def __new__(cls, path: str, name: str) -> Origin:
+        origin = super().__new__(cls, path)
+        origin.name = name
+        return origin
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _opened, (str(self), self.name)
+
+
+def _opened(path: str, name: str) -> Origin:
+    with contextlib.suppress(WorkbenchError):  # a factory that is gone matters to who builds anew, not to who opens
+        restore(name, path)
+    return Origin(path, name)
 
 
 def build_custom(
@@ -158,7 +184,7 @@ def build_custom(
     check_names(built)
     model: Any = complete(built, shape["in_chans"])
     check_contract(model, in_chans=shape["in_chans"])
-    model.import_path = _path(factory)  # goes with a pickle, so that `restore` finds the way back
+    model.import_path = Origin(_path(factory), name)
     return model
 
 
