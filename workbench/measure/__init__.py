@@ -5,6 +5,8 @@ from .cost import Count, Part, Uncounted
 from .count import count
 from .environment import cure_allocator, environment
 from .latency import latency
+from .operators import OperatorTable, operator_table
+from .published import published
 from .roofline import Placement, Roofline, roofline
 from .rounds import Plan, Ratio, Summary, interleave, paired_ratio
 from .runtimes import RUNTIMES, runtimes
@@ -15,6 +17,7 @@ __all__ = [
     "Count",
     "Factory",
     "Latency",
+    "OperatorTable",
     "Part",
     "Placement",
     "Plan",
@@ -28,7 +31,9 @@ __all__ = [
     "factory",
     "interleave",
     "latency",
+    "operator_table",
     "paired_ratio",
+    "published",
     "roofline",
     "runtimes",
 ]

@@ -166,11 +166,8 @@ def measure_here(
     """Run a job in this process. Threads are set for its duration; the allocator's cure stays."""
     allocator = cure_allocator() if job.cure else "default"
     before = settings.set_threads(job.setting.threads)
-    interrupted = False
-
-    def stopping() -> bool:
-        return interrupted or (stop is not None and stop())
-
+    clock = SystemClock()
+    since = clock.wall()
     samples: dict[str, list[Sample]] = {n: [] for n in job.candidates}
     try:
         with torch.random.fork_rng():
@@ -178,13 +175,9 @@ def measure_here(
             runners = {n: prepare(n, c, job.setting, job.x) for n, c in job.candidates.items()}
             macs = _macs(runners) if job.count else {}
             samples, ending = interleave(
-                {n: r.run for n, r in runners.items()},
-                job.plan,
-                SystemClock(),
-                stop=stopping,
-                progress=show,
-                into=samples,
-            )
+                {n: r.run for n, r in runners.items()}, job.plan, clock, stop=stop or (lambda: False), progress=show,
+                into=samples, since=since,
+            )  # fmt: skip
     except KeyboardInterrupt:
         if not any(samples.values()):
             raise

@@ -130,6 +130,7 @@ def interleave(
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[Progress], object] = lambda p: None,
     into: dict[str, list[Sample]] | None = None,
+    since: float | None = None,
 ) -> tuple[dict[str, list[Sample]], str]:
     """Time all candidates by the protocol.
 
@@ -140,16 +141,17 @@ def interleave(
         stop: asked after every sample; True ends the measurement, finished rounds are kept.
         progress: told after every candidate's warm-up and after every round.
         into: filled with finished rounds as they come, for a caller that may be interrupted.
+        since: when the budget began to run on `clock`; default now.
 
     Returns:
         The samples of every candidate, and why the measurement ended: "complete", "budget" or "cancelled".
     """
-    start, rng, names = clock.wall(), random.Random(plan.seed), list(runs)
+    start, rng, names = clock.wall() if since is None else since, random.Random(plan.seed), list(runs)
     samples = {} if into is None else into
     samples.update({n: [] for n in names})
     inner: dict[str, int] = {}
     for i, name in enumerate(names):
-        share = 0.4 * plan.budget_s / len(names)
+        share = max(0.4 * (start + plan.budget_s - clock.wall()), 0.0) / (len(names) - i)
         inner[name] = warm_up(runs[name], plan, clock, clock.wall() + share)
         progress(Progress(i + 1, len(names), plan.budget_s, "warm-up"))
         if stop():

@@ -193,6 +193,8 @@ class FeatureMaps:
     def _uploaded(self, change: Any) -> None:
         for file in change["new"]:
             name = f"upload: {file['name']}"
+            again = sum(n.startswith(name) for n in self._uploads)
+            name += f" ({again + 1})" if again else ""  # maps are cached under the name
             self._uploads[name] = bytes(file["content"])
             self._offer_image(name)
             self._image = None
