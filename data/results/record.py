@@ -57,9 +57,24 @@ def main() -> None:
         for split in ("train", "val"):  # what was seen, and what was not
             if run.held_out and f"shapes {split}" not in run.record.get("evaluations", {}):
                 run.evaluate(settings["data"], split)
+        if run.held_out and "detections" not in run.record and run.record["seed"] == 0:
+            run.note(detections=detections(run, settings["data"]))
         print(run, flush=True)
     command = f"python data/results/record.py {options.experiment} --threads {options.threads}"
     save_results(runs, Path(__file__).parent / options.experiment, command)
+
+
+def detections(run: Run, data: Path, images: int = 4) -> dict[str, Any]:
+    """Return what the best checkpoint finds in the first validation images, at confidence 0.25."""
+    detector, found = run.detector(), {}
+    for index, path in enumerate(wb.datasets.verify_dataset(data).val.images[:images]):
+        boxes = detector.predict(str(path), imgsz=run.record["imgsz"], conf=0.25, verbose=False)[0].boxes
+        found[f"val {index}"] = {
+            "boxes": [[round(v, 1) for v in box] for box in boxes.xyxy.tolist()],
+            "labels": boxes.cls.int().tolist(),
+            "scores": [round(v, 3) for v in boxes.conf.tolist()],
+        }
+    return found
 
 
 def finish(folder: Path, settings: dict[str, Any], threads: int) -> Run:

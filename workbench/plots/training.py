@@ -48,6 +48,7 @@ def training_curves(
         ax.text(1.02, at, label, color=colour, transform=ax.get_yaxis_transform(), va="center", fontsize=9)
         lowest = at + 0.075 * (top - bottom)
     ax.set(xlabel=LABELS.get(x, x), ylabel=LABELS.get(metric, metric.replace("_", " ")))
+    ax.xaxis.get_major_locator().set_params(integer=x == "epoch")
     return ax
 
 
@@ -72,6 +73,7 @@ def losses(rows: Sequence[Row], ax: Axes | None = None) -> Axes:
         if f"val_{term}" in rows[0]:
             ax.plot(epochs, [row[f"val_{term}"] for row in rows], color=colour, ls="--", label=f"{name}, validation")
     ax.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(fontsize=8)
     return ax
 
@@ -127,6 +129,7 @@ def boxes_on(
         ax.plot([x1, x2, x2, x1, x1], [y1, y1, y2, y2, y1], color="white", lw=3)
         ax.plot([x1, x2, x2, x1, x1], [y1, y1, y2, y2, y1], color=colour, lw=1.6)
         ax.text(x1, y1, text, fontsize=7.5, color="white", va="bottom", bbox={"fc": colour, "ec": "none", "pad": 1.2})
-    ax.set(xticks=[], yticks=[], title=title)
+    height, width = image.shape[:2]
+    ax.set(xticks=[], yticks=[], title=title, xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     ax.grid(visible=False)
     return ax

@@ -18,7 +18,7 @@ def environment(device: Any = "cpu") -> dict[str, Any]:
         device: the device that was used.
 
     >>> sorted(environment())[:4]
-    ['cpu', 'cpus', 'device', 'machine']
+    ['cpu', 'cpus', 'device', 'load']
     """
     import psutil
     import torch
@@ -34,6 +34,7 @@ def environment(device: Any = "cpu") -> dict[str, Any]:
         "python": platform.python_version(),
         "device": name,
         "threads": torch.get_num_threads(),
+        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,  # of the last minute
         "packages": {p: _version(p) for p in PACKAGES},
     }
 

@@ -108,10 +108,13 @@ class Run:
                 data=str(data), split=split, imgsz=imgsz, workers=0, plots=False, verbose=False, project=elsewhere
             )
         metrics = named_metrics(found.results_dict)
-        record = self.record
-        record.setdefault("evaluations", {})[label or f"{Path(data).stem} {split}"] = metrics
-        replace_text(self.folder / RECORD, json.dumps(record, indent=2) + "\n")
+        known = self.record.get("evaluations", {})
+        self.note(evaluations=known | {label or f"{Path(data).stem} {split}": metrics})
         return metrics
+
+    def note(self, **values: Any) -> None:
+        """Add entries to ``run.json``, values that JSON can hold."""
+        replace_text(self.folder / RECORD, json.dumps(self.record | values, indent=2) + "\n")
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
