@@ -337,7 +337,7 @@ def test_classes_that_no_other_process_finds_are_refused():
     old = type("Tiny", (Tiny,), {"__module__": __name__, "__qualname__": "Tiny"})
     assert "redefined since" in import_problem(old)
     in_cell = type("Net", (Tiny,), {"__module__": "__main__", "__qualname__": "Net"})
-    assert "Net = workbench.backbones.custom.save_class(Net, 'net.py')" in import_problem(in_cell)
+    assert "import save_class; Net = save_class(Net, 'net.py')" in import_problem(in_cell)
 
 
 @pytest.mark.parametrize(
@@ -364,7 +364,8 @@ def test_what_the_factory_does_not_take_is_refused():
     register(Tiny)
     with pytest.raises(TypeError, match="no configuration keyword 'widht'; did you mean 'width'"):
         create_backbone("Tiny", widht=2)
-    register(NeedsArgument)
+    with pytest.raises(TypeError, match="out_norm is FasterNet's"):
+        create_backbone("Tiny", out_norm=True)
     with pytest.raises(WorkbenchError, match="unknown backbone 'Tinny'; did you mean 'Tiny'"):
         create_backbone("Tinny")
     with pytest.raises(RuntimeError, match="boom"):
@@ -459,7 +460,7 @@ def python(code: str, cwd: Path, stdin: str = "") -> str:
 def test_a_class_from_a_cell_becomes_a_file_that_a_fresh_process_opens(tmp_path):
     pytest.importorskip("IPython")
     out = python(KERNEL, tmp_path, repr([textwrap.dedent(c) for c in CELLS]))
-    assert "REFUSED MyNet is defined in a notebook or script" in out
+    assert "REFUSED MyNet is defined in a notebook, not in a file" in out
     assert "FIRST 32" in out
     assert "SECOND 48" in out, "a cell that ran again replaces the file and the class"
     opened = python(

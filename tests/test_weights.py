@@ -23,9 +23,12 @@ from workbench import _torchvision
 from workbench.backbones import FAMILIES, create_backbone, list_backbones
 from workbench.backbones.checkpoints import PUBLISHED, read_checkpoint
 from workbench.backbones.layouts import FAMILY_KEYS, layout_of, to_ours, to_timm
+from workbench.backbones.small import create_small, small_table
+from workbench.backbones.small import small as small_path
 from workbench.backbones.weights import load_then_deploy, load_weights
 from workbench.errors import DataNotFoundError, WorkbenchError
 
+DATA = Path(__file__).parents[1] / "data" / "weights"
 FIXTURES = Path(__file__).parent / "fixtures"
 SMALL = {  # configurations quick enough to build hundreds of times
     "fasternet": {"embed_dim": 8, "depths": (1, 1, 1, 1), "feature_dim": 16},
@@ -612,6 +615,62 @@ def test_to_timm_refuses_what_timm_has_not():
     for family in ("fasternet", "starnet"):
         with pytest.raises(WorkbenchError, match="no deploy form"):
             to_timm(small(family, deploy=True).state_dict(), family)
+
+
+# ------------------------------------------------------------------ our own small networks
+
+
+@pytest.fixture(scope="module")
+def shapes() -> tuple[torch.Tensor, torch.Tensor]:
+    from workbench.datasets import shape_crops
+
+    x, y, _ = shape_crops(240, imgsz=64, seed=77)  # neither the training's seed nor the table's
+    return x, y
+
+
+@pytest.mark.parametrize("family", SMALL)
+@torch.inference_mode()
+def test_small_networks_know_the_shapes_and_untrained_ones_do_not(family, shapes):
+    x, y = shapes
+    row = small_table()["networks"][family]
+    assert (DATA / row["file"]).stat().st_size == row["bytes"] <= 1_000_000
+    right = (create_small(family)(x).argmax(1) == y).double().mean().item()
+    assert abs(right - row["accuracy"]) < 0.05
+    assert right > 0.85
+    assert row["probe_trained"] > 2 * row["probe_untrained"]
+    assert (create_small(family, trained=False)(x).argmax(1) == y).double().mean() < 0.4
+    merged = create_small(family, deploy=True)
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in merged.modules())
+    assert close(merged(x[:8]), create_small(family)(x[:8]), 1e-3)
+
+
+@pytest.mark.parametrize("family", SMALL)
+@torch.inference_mode()
+def test_a_small_network_is_a_backbone_too(family, shapes):
+    bare = create_small(family, classifier=False)
+    maps = bare(shapes[0][:2])
+    assert [m.shape[-1] for m in maps] == [16, 8, 4, 2]
+    report = load_weights(create_small(family, trained=False, classifier=False), small_path(family))
+    assert not report.missing
+    assert all("belongs to the classifier" in why for why in report.skipped.values())
+
+
+def test_an_altered_small_file_is_refused(monkeypatch):
+    table = json.loads((DATA / "weights.json").read_text())
+    table["networks"]["starnet"]["sha256"] = "0" * 64
+    monkeypatch.setattr("workbench.backbones.small.small_table", lambda: table)
+    with pytest.raises(
+        WorkbenchError, match=r"absent or altered; restore it, or make it: python data/weights/make\.py"
+    ):
+        create_small("starnet")
+    with pytest.raises(WorkbenchError, match="no small network of 'starnett'; did you mean 'starnet'"):
+        create_small("starnett")
+
+
+def test_the_readme_says_what_the_table_says():
+    text = (DATA / "README.md").read_text()
+    for family, row in small_table()["networks"].items():
+        assert f"| {family} | {row['params']:,} | {row['bytes'] / 1e6:.2f} MB | {100 * row['accuracy']:.1f} % |" in text
 
 
 def test_every_family_has_its_keys():

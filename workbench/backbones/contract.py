@@ -155,8 +155,8 @@ def import_problem(obj: Any) -> str | None:
         )
     if module == "__main__":
         return (
-            f"{name} is defined in a notebook or script, so a checkpoint with it opens nowhere else; put it into a "
-            f"file: {name} = workbench.backbones.custom.save_class({name}, '{name.lower()}.py')"
+            f"{name} is defined in a notebook, not in a file, so a checkpoint with it opens nowhere else; put it into one: "
+            f"from workbench.backbones.custom import save_class; {name} = save_class({name}, '{name.lower()}.py')"
         )
     try:
         found: Any = importlib.import_module(module)

@@ -113,11 +113,11 @@ def create_backbone(
             raise WorkbenchError(f"{key}={value!r} given; expected an integer of at least {least}")
     family = family_of(name) if isinstance(name, str) else None
     shape: dict[str, Any] = {"num_classes": num_classes, "in_chans": in_chans}
+    if out_norm and family == "fasternet":
+        shape["out_norm"] = out_norm
+    elif out_norm and isinstance(name, str) and is_backbone(name):
+        raise TypeError(f"out_norm is FasterNet's; {name} has no per-level norms, leave it out")
     if family is not None:
-        if out_norm:
-            if family != "fasternet":
-                raise TypeError(f"out_norm is FasterNet's; {name} has no per-level norms, leave it out")
-            shape["out_norm"] = out_norm
         cls = getattr(importlib.import_module(f".{family}", __package__), FAMILIES[family][0])
         model = cls(config_of(name, **config), **shape)
     elif isinstance(name, str) and (name in _custom or name.startswith("timm:")):
