@@ -48,7 +48,7 @@ def training_curves(
         ax.text(1.02, at, label, color=colour, transform=ax.get_yaxis_transform(), va="center", fontsize=9)
         lowest = at + 0.075 * (top - bottom)
     ax.set(xlabel=LABELS.get(x, x), ylabel=LABELS.get(metric, metric.replace("_", " ")))
-    ax.xaxis.get_major_locator().set_params(integer=x == "epoch")
+    ax.locator_params(axis="x", integer=x == "epoch")
     return ax
 
 
@@ -73,7 +73,7 @@ def losses(rows: Sequence[Row], ax: Axes | None = None) -> Axes:
         if f"val_{term}" in rows[0]:
             ax.plot(epochs, [row[f"val_{term}"] for row in rows], color=colour, ls="--", label=f"{name}, validation")
     ax.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.locator_params(axis="x", integer=True)
     ax.legend(fontsize=8)
     return ax
 
