@@ -155,7 +155,7 @@ def import_problem(obj: Any) -> str | None:
         )
     if module == "__main__":
         return (
-            f"{name} is defined in a notebook, not in a file, so a checkpoint with it opens nowhere else; put it into one: "
+            f"{name} is defined in a notebook, not in a file, and a checkpoint with it opens nowhere else; write one: "
             f"from workbench.backbones.custom import save_class; {name} = save_class({name}, '{name.lower()}.py')"
         )
     try:
