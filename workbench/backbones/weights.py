@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import WorkbenchError, did_you_mean
 from . import layouts
@@ -94,10 +94,10 @@ def load_then_deploy(model: nn.Module, source: Source, *, strict: bool = True) -
     from .reparam import to_deploy_
 
     opened = _open(model, source, deploy=True)
-    ramp = float(opened.state.get("act_learn", 1.0))
-    if ramp != 1.0:
+    ramp = opened.state.get("act_learn")
+    if isinstance(ramp, Tensor) and ramp.numel() == 1 and ramp.item() != 1.0:
         raise WorkbenchError(
-            f"{opened.origin} has an activation ramp of {ramp:g}, and merging is exact only at 1; load it into the "
+            f"{opened.origin} has an activation ramp of {ramp.item():g}, and merging is exact only at 1; load it into the "
             "train form (deploy=False) and train on until the ramp has ended"
         )
     if opened.has_bn:
@@ -110,11 +110,9 @@ def load_then_deploy(model: nn.Module, source: Source, *, strict: bool = True) -
 def family_of_module(model: nn.Module) -> str | None:
     """Return the family a module is of, ``"timm"`` for timm's, or None for any other module."""
     names = {cls.__name__ for cls in type(model).__mro__ if cls.__module__.startswith(f"{__package__}.")}
-    return (
-        "timm"
-        if "TimmBackbone" in names
-        else next((family for family, (cls, _) in FAMILIES.items() if cls in names), None)
-    )
+    if "TimmBackbone" in names:
+        return "timm"
+    return next((family for family, (cls, _) in FAMILIES.items() if cls in names), None)
 
 
 class _Opened(NamedTuple):
