@@ -302,10 +302,13 @@ def test_e4_adaptive_pooling_is_for_classifiers_and_says_so():
 
 
 def test_e4_strides_that_give_no_four_levels_say_so_too():
-    model = create_backbone("vanillanet", dims=(8, 8, 8), strides=(2, 1), num_classes=3)
-    assert model(torch.randn(2, 3, 32, 32)).shape == (2, 3)
-    with pytest.raises(ValueError, match="classifier only"):
-        _ = model.feature_info
+    too_few = {"dims": (8, 8, 8), "strides": (2, 1)}
+    three_pixel_stem = {"dims": (8, 8, 8, 8), "strides": (2, 2, 2), "ada_pool": (0, 0, 0)}
+    for config in (too_few, three_pixel_stem):
+        model = create_backbone("vanillanet", num_classes=3, **config)
+        assert model(torch.randn(2, 3, 32, 32)).shape == (2, 3)
+        with pytest.raises(ValueError, match="classifier only"):
+            _ = model.feature_info
 
 
 @torch.no_grad()

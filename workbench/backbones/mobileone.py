@@ -2,7 +2,7 @@
 
 Vasu et al., "MobileOne: An Improved One Millisecond Mobile Backbone", CVPR 2023. Branches make a network easier to
 train and slower to run, because every branch reads and writes its own map. But convolution and eval-mode BN are both
-linear, so parallel branches of them add up to a single convolution (section 3.3, figure 3): train wide, deploy thin.
+linear, so parallel branches of them add up to a single convolution ("MobileOne Architecture"): train wide, deploy thin.
 
     image → stage0 (3×3, stride 2) → [depthwise 3×3 → pointwise 1×1] × n, four times → P2, P3, P4, P5
 
@@ -27,7 +27,7 @@ STAGE_CHANNELS = (64, 128, 256, 512)  # of stage1 to stage4, before the width mu
 
 @dataclass(frozen=True)
 class MobileOneConfig:
-    """The official configuration keywords (paper table 2). The official class has no default widths; ours are S0's."""
+    """The official configuration keywords. The official class has no default widths; ours are S0's."""
 
     num_blocks_per_stage: tuple[int, ...] = (2, 8, 10, 1)  # pairs of depthwise and pointwise block, stage1 to stage4
     width_multipliers: tuple[float, ...] = (0.75, 1.0, 1.0, 2.0)  # of the channels 64, 128, 256, 512
@@ -79,7 +79,7 @@ class MobileOneBlock(nn.Module):
     """k parallel convolutions, a 1×1 convolution and a bare BN, added; one convolution after `reparameterize`.
 
     The 1×1 branch (``rbr_scale``) exists when the kernel is larger than 1, the bare BN (``rbr_skip``) when input and
-    output have the same shape. Source: paper section 3.3, figure 3.
+    output have the same shape. Source: paper, "MobileOne Architecture".
 
     Args:
         c1, c2: channels of input and output.
@@ -177,7 +177,7 @@ class MobileOneUnit(nn.Sequential):
 
 
 class MobileOne(nn.Module):
-    """MobileOne as a classifier (``num_classes > 0``) or a four-level backbone (paper table 2).
+    """MobileOne as a classifier (``num_classes > 0``) or a four-level backbone.
 
     Args:
         cfg: the network's shape; the five published sizes are in ``VARIANTS``.
@@ -234,7 +234,7 @@ class MobileOne(nn.Module):
         return self.linear(torch.flatten(self.gap(maps[-1]), 1))  # (B, num_classes)
 
 
-VARIANTS: dict[str, MobileOneConfig] = {  # paper table 2
+VARIANTS: dict[str, MobileOneConfig] = {  # paper, table of network specifications
     "mobileone_s0": MobileOneConfig(width_multipliers=(0.75, 1.0, 1.0, 2.0), num_conv_branches=4),
     "mobileone_s1": MobileOneConfig(width_multipliers=(1.5, 1.5, 2.0, 2.5)),
     "mobileone_s2": MobileOneConfig(width_multipliers=(1.5, 2.0, 2.5, 4.0)),

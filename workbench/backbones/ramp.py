@@ -1,6 +1,6 @@
 """The activation ramp of deep training: read it, write it, schedule it.
 
-A network that trains this way (VanillaNet, Chen et al. 2023, section 3.1) holds one scalar buffer named ``act_learn``:
+A network that trains this way (VanillaNet, Chen et al. 2023) holds one scalar buffer named ``act_learn``:
 0 is a ReLU between each pair of convolutions, 1 the identity, and only at 1 do the pairs merge exactly. Being a buffer,
 it is in the state dict and in every checkpoint. It is written in place, here and nowhere else, because copies that
 average a network's tensors (EMA) hold on to the tensor itself.

@@ -3,12 +3,12 @@
 Chen et al., "VanillaNet: the Power of Minimalism in Deep Learning", NeurIPS 2023. Few wide layers run fast, but train
 badly, for want of non-linearity. Two remedies:
 
-Deep training (section 3.1): each layer starts as two 1×1 convolutions with an activation between. During training the
+"Deep Training Strategy": each layer starts as two 1×1 convolutions with an activation between. During training the
 activation fades to the identity, a·x + (1 − a)·ReLU(x) with a from 0 to 1, and then the two merge into one. **Who
 forgets the ramp merges a network that is not the one that was trained.**
 
-Series activation (section 3.2): a weighted sum of shifted activations over a (2n+1)×(2n+1) neighbourhood, which is a
-depthwise convolution after a ReLU.
+"Series Informed Activation Function": a weighted sum of shifted activations over a (2n+1)×(2n+1) neighbourhood, which
+is a depthwise convolution after a ReLU.
 
     image → stem (4×4, stride 4) → blocks, some with 2×2 max pooling → P2, P3, P4, P5
 """
@@ -54,7 +54,7 @@ def fading_relu(x: Tensor, ramp: Tensor | float) -> Tensor:
     """Return an activation between ReLU (ramp 0) and the identity (ramp 1), element by element.
 
     The same values as a leaky ReLU with slope `ramp`, written so that the ramp may be a tensor that `torch.export`
-    keeps as an input. Source: paper section 3.1, equation 1.
+    keeps as an input. Source: paper, "Deep Training Strategy".
 
     >>> fading_relu(torch.tensor([-2.0, 3.0]), 0.25)
     tensor([-0.5000,  3.0000])
@@ -76,7 +76,7 @@ def conv_bn(c1: int, c2: int, kernel_size: int = 1, stride: int = 1, padding: in
 
 
 class SeriesActivation(nn.Module):
-    """A weighted sum of ReLUs around each position, one set of weights per channel, then BN (paper section 3.2).
+    """A weighted sum of ReLUs around each position, one set of weights per channel, then BN.
 
     >>> SeriesActivation(16)(torch.zeros(2, 16, 8, 8)).shape
     torch.Size([2, 16, 8, 8])
@@ -110,7 +110,7 @@ class SeriesActivation(nn.Module):
 
 
 class Block(nn.Module):
-    """1×1 convolution, fading activation, 1×1 convolution, pooling, series activation (paper figure 1).
+    """1×1 convolution, fading activation, 1×1 convolution, pooling, series activation.
 
     The ramp is an argument because the network holds it once, for all blocks.
     """
@@ -180,7 +180,7 @@ class VanillaNet(nn.Module):
             self.cls1 = pooled.extend(conv_bn(dims[-1], num_classes))
             self.cls2 = nn.Sequential(nn.Conv2d(num_classes, num_classes, 1))
         self.register_buffer("act_learn", torch.ones(()))
-        self._tap = {} if any(sizes) else last_at_each_stride(cfg.strides)
+        self._tap = {} if cfg.ada_pool else last_at_each_stride(cfg.strides)
         self._dims = dims
         trunc_normal_init(self)
 
