@@ -12,7 +12,7 @@ One block (section 3.3, figure 4):  x + drop_path( 1×1 ← act ← BN ← 1×1 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -47,7 +47,11 @@ class FasterNetConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "depths", tuple(self.depths))
-        checks = {"norm_layer": NORMS, "act_layer": ACTIVATIONS, "pconv_fw_type": PCONV_FORMS}
+        checks: dict[str, Collection[str]] = {
+            "norm_layer": NORMS,
+            "act_layer": ACTIVATIONS,
+            "pconv_fw_type": PCONV_FORMS,
+        }
         for field, known in checks.items():
             if getattr(self, field) not in known:
                 raise ValueError(f"{field}={getattr(self, field)!r} is unknown; expected one of {', '.join(known)}")
