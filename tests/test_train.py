@@ -185,6 +185,22 @@ def test_checkpoints_of_a_run_can_start_another_one(run, data, tmp_path):
         assert torch.allclose(ours[key].float(), theirs[key].float(), atol=2e-3), key
 
 
+def test_weights_of_a_backbone_are_where_training_starts(data, tmp_path, capsys):
+    torch.manual_seed(7)
+    source = wb.create_backbone("fasternet_t0").state_dict()
+    torch.save(source, tmp_path / "backbone.pth")
+    still = {"lr0": 1e-9, "warmup_bias_lr": 0.0, "optimizer": "SGD", "epochs": 1}
+    settings = {"backbone": "fasternet_t0", "weights": tmp_path / "backbone.pth", "out": tmp_path / "run"}
+    started = wb.train(data=data, **settings, **TINY | still)
+    network = torch.load(started.last, weights_only=False)["model"].model[0].backbone.state_dict()
+    filters = [key for key in source if source[key].ndim == 4]
+    assert len(filters) > 30
+    for key in filters:
+        assert torch.allclose(network[key].float(), source[key], atol=2e-3), key
+    assert started.record["weights"].endswith("backbone.pth")
+    assert capsys.readouterr().out  # the report of what was loaded
+
+
 # --- interruption, resumption ---------------------------------------------------------------------------------------
 
 
@@ -329,6 +345,8 @@ BAD = {
     "absent data": (lambda t: {"data": t / "none.yaml"}, "no dataset YAML"),
     "missing labels": (lambda t: {"data": unlabelled(t)}, "no label file"),
     "absent weights": (lambda t: {"weights": t / "none.pt"}, "no checkpoint at"),
+    "absent backbone weights": (lambda t: {"backbone": "fasternet_t0", "weights": t / "none.pth"}, "none.pth"),
+    "backbone weights for none": (lambda t: {"weights": "imagenet"}, "0 backbones of the workbench"),
     "truncated weights": (lambda t: {"weights": truncated(t)}, "cut.pt is not a readable checkpoint"),
     "truncated model": (lambda t: {"model": truncated(t)}, "cut.pt is not a readable checkpoint"),
     "absent model": (lambda t: {"model": "yolo99n.yaml"}, "no model 'yolo99n.yaml'"),

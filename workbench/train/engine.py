@@ -18,7 +18,7 @@ from ..yolo import RTDETR
 from ..yolo.arguments import check_arguments
 from ..yolo.data import DatasetReport, check_imgsz, verify_dataset
 from .environment import environment
-from .models import model_name, one_line, open_detector
+from .models import model_name, one_line, open_detector, start_from
 from .preflight import check_resources, clear_folder, prepare_folder
 from .presets import get_preset
 from .run import RECORD, SUMMARY, TRAIN_IS_VAL, Run, named_metrics, quiet_ultralytics, replace_text
@@ -63,7 +63,8 @@ def train(
         epochs: instead of the preset's.
         seed: of the weights, the order of images and the augmentation.
         out: run folder; default ``runs/<model>-<data>-<preset>-seed<seed>``.
-        weights: a detector checkpoint to start from; what fits is taken over.
+        weights: ``"imagenet"`` or a file for the backbone alone, or a detector's checkpoint (.pt), of which every
+            layer that means the same in both is taken over.
         resume: folder of an unfinished run; every other argument but `threads` and `on_epoch` then comes from it.
         model: a model YAML or checkpoint instead of `host`, `scale` and `backbone`.
         threads: torch threads; default as they are.
@@ -90,8 +91,7 @@ def train(
         process.seed_everything(seed)
         detector = open_detector(name)
         if weights is not None:
-            open_detector(weights)  # a file that cannot be read is found out here
-            arguments["pretrained"] = str(weights)  # read again when the network has its final number of classes
+            arguments |= start_from(detector, weights)
         device = arguments.get("device") or ("cuda" if torch.cuda.is_available() else "cpu")
         size = sum(p.numel() for p in detector.model.parameters())
         check_resources(folder, size, int(arguments["batch"]), arguments["imgsz"], device)

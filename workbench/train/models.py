@@ -8,6 +8,7 @@ from typing import Any
 from ..errors import WorkbenchError, did_you_mean
 from ..yolo import HOSTS, RTDETR, YOLO
 from ..yolo.hosts import read_host, yaml_name
+from ..yolo.weights import load_backbone
 
 
 def model_name(host: str, scale: str, backbone: str | None) -> str:
@@ -52,6 +53,25 @@ def open_detector(name: str | Path) -> Any:
         raise WorkbenchError(
             f"{path} is not a readable checkpoint ({one_line(e)}); it may be cut short: copy it again"
         ) from e
+
+
+def start_from(detector: Any, weights: str | Path) -> dict[str, Any]:
+    """Make a detector start from weights, and return the training arguments that this takes.
+
+    Args:
+        detector: just built from its YAML.
+        weights: ``"imagenet"`` or a backbone's file (.pth, .pth.tar, .safetensors) for the backbone alone; a
+            detector's checkpoint (.pt) for every layer that means the same in both.
+
+    Raises:
+        WorkbenchError: the file is absent, cannot be read, or does not fit.
+    """
+    path = Path(weights)
+    if str(weights) == "imagenet" or path.suffix != ".pt":
+        print(load_backbone(detector, weights))
+        return {}
+    open_detector(path)  # a file that cannot be read is found out here
+    return {"pretrained": str(path)}  # read again when the network has its final number of classes
 
 
 def one_line(error: BaseException) -> str:
