@@ -267,7 +267,10 @@ def test_lab_stays_on_this_machine(tmp_path):
     assert "--ServerApp.ip=127.0.0.1" in ours
     assert ours[-3:] == ["--no-browser", "--port", "8899"]
     assert not any("token" in a.lower() or "password" in a.lower() for a in ours)  # JupyterLab's own token stays on
-    assert "--ServerApp.ip=127.0.0.1" not in course.lab_arguments(tmp_path, ["--ip=0.0.0.0"])
+    for given in (["--ip=0.0.0.0"], ["--ip", "0.0.0.0"], ["--ServerApp.ip=0.0.0.0"], ["--notebook-dir=."]):
+        names = [a.partition("=")[0] for a in course.lab_arguments(tmp_path, given)]
+        assert len(set(names) & {"--ip", "--ServerApp.ip"}) == 1  # JupyterLab refuses two values
+        assert len(set(names) & {"--notebook-dir", "--ServerApp.root_dir"}) == 1
 
 
 def test_lab_without_lessons(run, tmp_path, monkeypatch):

@@ -94,8 +94,8 @@ def doctor(json_: Json = False) -> None:
 def lab(context: typer.Context) -> None:
     """Open JupyterLab on the first lesson (takes its options)."""
     root = data_dir().parent
-    if not (root / FIRST_LESSON).is_file():
-        raise WorkbenchError(f"{root} holds no lessons ({FIRST_LESSON}); run this from a clone of the repository")
+    if not (root / "notebooks").is_dir():
+        raise WorkbenchError(f"{root} holds no lessons (no notebooks folder); install from a clone of the repository")
     config = cache_dir() / "jupyter" / "labconfig"  # read beside the user's own configuration, which stays as it is
     config.mkdir(parents=True, exist_ok=True)
     (config / "page_config.json").write_text(json.dumps(NO_NEWS), encoding="utf-8")
@@ -114,12 +114,18 @@ def lab_arguments(root: Path, given: list[str]) -> list[str]:
     >>> lab_arguments(Path("/course"), ["--port", "8899"])[-2:]
     ['--port', '8899']
     """
-    ours = [f"--ServerApp.root_dir={root}", f"--LabApp.default_url=/lab/tree/{FIRST_LESSON}"]
-    if not any(a.startswith(("--ip", "--ServerApp.ip")) for a in given):
-        ours.append("--ServerApp.ip=127.0.0.1")
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        ours.append("--allow-root")  # a container or a CI machine; JupyterLab would refuse to start
-    return [*ours, *given]
+    ours = {
+        "--ServerApp.root_dir": str(root),
+        "--LabApp.default_url": f"/lab/tree/{FIRST_LESSON}",
+        "--ServerApp.ip": "127.0.0.1",
+    }
+    short = {"--notebook-dir": "--ServerApp.root_dir", "--ip": "--ServerApp.ip"}
+    chosen = {argument.partition("=")[0] for argument in given}
+    chosen |= {short[name] for name in chosen & set(short)}
+    arguments = [f"{name}={value}" for name, value in ours.items() if name not in chosen]  # it refuses two values
+    if hasattr(os, "geteuid") and os.geteuid() == 0 and "--allow-root" not in chosen:
+        arguments.append("--allow-root")  # a container or a CI machine; JupyterLab would refuse to start
+    return [*arguments, *given]
 
 
 def _prepend(variable: str, folder: str) -> None:

@@ -1,0 +1,113 @@
+"""A lesson in JupyterLab, as a learner sees it: opened, run from the menu, nothing red."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
+
+ROOT = Path(__file__).resolve().parents[2]
+LESSONS = sorted(p.stem for p in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
+FIRST = LESSONS[0] if LESSONS else None
+SENTINEL = "every cell has run"
+OPEN_MS, RUN_MS = 90_000, 240_000
+ERROR = '[data-mime-type="application/vnd.jupyter.error"]'
+STDERR = '[data-mime-type="application/vnd.jupyter.stderr"]'
+
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(FIRST is None, reason="no lesson is there yet")]
+
+
+def place(lab, name: str) -> Path:
+    """Copy a lesson into the server's folder, with one more cell that says when the others are done."""
+    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell(f"print({SENTINEL!r})", id="sentinel"))
+    path = lab.root / f"{name}.ipynb"
+    nbformat.write(notebook, path)
+    for folder in (ROOT / "notebooks").iterdir():
+        if folder.is_dir() and not folder.name.startswith("."):
+            shutil.copytree(folder, lab.root / folder.name, dirs_exist_ok=True)
+    return path
+
+
+def run_all(page) -> None:
+    page.locator(".lm-MenuBar-itemLabel", has_text="Run").first.click()
+    page.locator('.lm-Menu-item[data-command="runmenu:run-all"]').click()
+
+
+def wait_for(page, selector: str, timeout_ms: int, picture: Path) -> None:
+    """Wait for a selector; on a timeout say which cells have not run, and leave a picture."""
+    try:
+        page.wait_for_selector(selector, timeout=timeout_ms)
+    except playwright.TimeoutError:
+        page.screenshot(path=picture)
+        prompts = page.locator(".jp-CodeCell .jp-InputArea-prompt").all_inner_texts()
+        message = f"no {selector} within {timeout_ms / 1e3:g} s; prompts {prompts}; see {picture}"
+        raise AssertionError(message) from None
+
+
+def open_lesson(page, lab, name: str) -> None:
+    page.goto(lab.page(f"{name}.ipynb"), timeout=OPEN_MS)
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=OPEN_MS)
+    page.get_by_text("| Idle").wait_for(timeout=OPEN_MS)  # before there is a kernel, Run All asks which one
+
+
+def test_the_server_asks_for_its_token(lab):
+    assert lab.get("/api/contents", lab.token)[0] == 200
+    assert lab.get("/api/contents")[0] == 403
+    assert lab.get("/api/contents", "wrong")[0] == 403
+
+
+def test_it_listens_on_this_machine_only(lab):
+    import psutil
+
+    port = int(lab.url.rpartition(":")[2])
+    addresses = {c.laddr.ip for c in psutil.net_connections("tcp") if c.status == "LISTEN" and c.laddr.port == port}
+    assert addresses == {"127.0.0.1"}
+
+
+def test_no_announcements_and_our_kernel(lab):
+    import sys
+
+    config = json.loads(lab.get("/lab", lab.token)[1].split('id="jupyter-config-data" type="application/json">')[1]
+                        .split("</script>")[0])  # fmt: skip
+    assert "@jupyterlab/apputils-extension:announcements" in config["disabledExtensions"]
+    kernels = json.loads(lab.get("/api/kernelspecs", lab.token)[1])
+    assert kernels["default"] == "python3"
+    folder = kernels["kernelspecs"]["python3"]["resources"]["logo-64x64"]
+    assert folder.startswith("/kernelspecs/python3/")
+    assert Path(sys.prefix, "share/jupyter/kernels/python3/kernel.json").is_file()
+
+
+@pytest.mark.parametrize("name", [FIRST])
+def test_a_lesson_runs(lab, page, name):
+    path = place(lab, name)
+    open_lesson(page, lab, name)
+    assert page.locator(".jp-Dialog").count() == 0  # nothing asks the learner anything first
+    run_all(page)
+    wait_for(page, f'{ERROR}, .jp-OutputArea-output pre:has-text("{SENTINEL}")', RUN_MS, lab.root / f"{name}.png")
+    assert page.locator(ERROR).count() == 0, page.locator(ERROR).first.inner_text()
+    assert page.locator(STDERR).count() == 0, page.locator(STDERR).first.inner_text()
+    assert page.get_by_text("Error displaying widget").count() == 0
+    page.keyboard.press("Control+s")
+    saved = _saved(page, path)
+    cells = [c for c in saved.cells if c.cell_type == "code" and c.source.strip()]
+    assert len(cells) > 5
+    assert all(c.execution_count for c in cells)
+    kinds = {o.output_type for c in cells for o in c.outputs}
+    assert "error" not in kinds
+    assert kinds & {"display_data", "execute_result"}, "no figure, no table"
+
+
+def _saved(page, path: Path) -> nbformat.NotebookNode:
+    """Return the notebook once JupyterLab has written it with its outputs."""
+    for _ in range(60):
+        notebook = nbformat.read(path, as_version=4)
+        if any(SENTINEL in str(o.get("text", "")) for o in notebook.cells[-1].get("outputs", [])):
+            return notebook
+        page.wait_for_timeout(500)
+    raise AssertionError(f"{path} was not saved with its outputs")
