@@ -40,12 +40,12 @@ def test_cost_equals_the_reference_table(host, backbone):
     ],
 )
 def test_the_map_of_each_host(host, offset, read_by):
-    w = wiring(host, "starnet_s050", base_dim=8)
+    w = wiring(host, "starnet_s050")
     assert [x.new for x in w.layers] == list(range(len(w.layers)))
     assert {int(x.old) - x.new for x in w.layers[5:]} == {offset}
     assert list(w.read_by.values()) == read_by
     assert [x.stride for x in w.layers[1:5]] == [4, 8, 16, 32]
-    assert [x.channels for x in w.layers[1:5]] == [8, 16, 32, 64]
+    assert [x.channels for x in w.layers[1:5]] == [16, 32, 64, 128]
     assert sum(x.params for x in w.layers) == w.params
     assert str(w).count("\n") == len(w.layers) + 1
 
@@ -85,7 +85,7 @@ def test_a_moved_control_redraws(panel):
 
 
 def test_the_host_decides_the_scales(panel):
-    panel.set(host="yolo11", scale="m", backbone="starnet_s050")
+    panel.set(host="yolo11", scale="s", backbone="starnet_s050")
     panel.set(host="rtdetr-l")
     assert panel.controls["scale"].options == ("l",)
     assert panel.result.scale == "l"
@@ -98,7 +98,6 @@ def test_the_host_decides_the_scales(panel):
     ("bad", "said"),
     [
         ({"host": "yolo99"}, "did you mean 'yolov8'"),
-        ({"hosts": "yolo11"}, "no control 'hosts'; did you mean 'host'"),
         ({"scale": "q"}, "expected one of n, s, m, l, x"),
         ({"backbone": "starnet_s11"}, "did you mean 'starnet_s1'"),
         ({"host": "yolov8", "backbone": "vanillanet_13_x1_5_ada_pool"}, "no maps at strides 4, 8, 16, 32"),
@@ -114,6 +113,11 @@ def test_nonsense_is_answered_and_the_panel_stays_as_it_was(panel, bad, said):
     assert "Not possible" in panel.words.value
     panel.set(scale="s")
     assert panel.result.scale == "s"
+
+
+def test_an_unknown_control_is_answered(panel):
+    with pytest.raises(WorkbenchError, match="no control 'hosts'; did you mean 'host'"):
+        panel.set(hosts="yolo11")
 
 
 def test_a_hand_that_picks_a_classifier_gets_a_message_and_can_go_on(panel):
