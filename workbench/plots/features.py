@@ -130,9 +130,9 @@ def feature_grid(
     if not chosen or not all(0 <= c < len(a) for c in chosen):
         raise WorkbenchError(f"channels {chosen[:4]}… given; the map has channels 0 to {len(a) - 1}")
     rows = -(-len(chosen) // columns)
-    fig = figure or plt.figure(figsize=(1.15 * columns, 1.28 * rows + (0.4 if title else 0)))
+    fig = figure or plt.figure(figsize=(1.15 * columns, 1.3 * rows + (0.35 if title else 0)))
     tiles = coloured(a[chosen], limits(a, scale)[chosen])  # (n, H, W, 3)
-    grid = fig.subplots(rows, columns, squeeze=False, gridspec_kw={"wspace": 0.08, "hspace": 0.28})
+    grid = fig.subplots(rows, columns, squeeze=False, gridspec_kw={"wspace": 0.06, "hspace": 0.06})
     for ax, tile, c in zip(grid.flat, tiles, chosen, strict=False):
         ax.imshow(tile, interpolation="nearest")
         ax.set_title(f"{c} dead" if c in dead else str(c), fontsize=8, pad=2, color=PALETTE["grey"])

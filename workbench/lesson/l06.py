@@ -1,0 +1,177 @@
+"""Checks of lesson 06, feature maps: a hook that keeps what it saw, dead channels, receptive fields by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .exercises import exercise, expect, expect_equal, expect_function, expect_tensor, fresh
+from .quiz import Question, questions
+
+
+def _watch(model: nn.Module, name: str, x: Tensor) -> Tensor:
+    kept = {}
+    handle = model.get_submodule(name).register_forward_hook(lambda m, a, out: kept.update(out=out.detach().clone()))
+    with torch.no_grad():
+        model(x)
+    handle.remove()
+    return kept["out"]
+
+
+def _no_clone(model: nn.Module, name: str, x: Tensor) -> Tensor:
+    kept = {}
+    handle = model.get_submodule(name).register_forward_hook(lambda m, a, out: kept.update(out=out))
+    with torch.no_grad():
+        model(x)
+    handle.remove()
+    return kept["out"]
+
+
+def _left_behind(model: nn.Module, name: str, x: Tensor) -> Tensor:
+    kept = {}
+    model.get_submodule(name).register_forward_hook(lambda m, a, out: kept.update(out=out.detach().clone()))
+    with torch.no_grad():
+        model(x)
+    return kept["out"]
+
+
+def _the_input(model: nn.Module, name: str, x: Tensor) -> Tensor:
+    kept = {}
+    handle = model.get_submodule(name).register_forward_hook(lambda m, a, out: kept.update(out=a[0].clone()))
+    with torch.no_grad():
+        model(x)
+    handle.remove()
+    return kept["out"]
+
+
+@exercise(
+    "ex-hook",
+    hint="a hook gets (module, inputs, output); keep output.detach().clone(), and call handle.remove() at the end.",
+    ok="Without the clone an in-place ReLU would have rewritten what you kept; without remove() the hook stays for ever.",
+    wrong={
+        "keeps a reference that ReLU overwrites": _no_clone,
+        "leaves the hook in the network": _left_behind,
+        "keeps the module's input": _the_input,
+        "returns the network's output": lambda model, name, x: model(x).detach(),
+    },
+)
+def _hook(answer: Callable[..., Any]) -> None:
+    expect_function(answer)
+    g = fresh()
+    model = nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(inplace=True), nn.Conv2d(5, 4, 1), nn.ReLU(inplace=True)).eval()
+    for name in ("0", "2"):
+        x = torch.randn(2, 3, 7, 6, generator=g)  # (B, 3, H, W)
+        with torch.no_grad():
+            expected = model[: int(name)](x) if int(name) else x
+            expected = model[int(name)](expected)  # (B, C, H', W'), before the ReLU
+        expect_tensor(answer(model, name, x), expected, f"output of module {name!r}", rel=1e-6)
+        left = [n for n, m in model.named_modules() if m._forward_hooks]
+        for module in model.modules():
+            module._forward_hooks.clear()
+        expect(not left, f"the hook is still registered on module {left[0] if left else ''!r} after your function returned")
+
+
+@exercise(
+    "ex-dead",
+    hint="take absolute values first: a channel with mean 0 may be very much alive; then the largest over B, H and W.",
+    ok="Dead on these images; on others the channel may speak. That is why the panel says so per image.",
+    wrong={
+        "mean instead of every value": lambda maps: [
+            c for c in range(maps.shape[1]) if abs(float(maps[:, c].mean())) < 1e-6
+        ],
+        "dead in one image is enough": lambda maps: [
+            c for c in range(maps.shape[1]) if (maps[:, c].abs().amax((1, 2)) == 0).any()
+        ],
+        "negative counts as dead": lambda maps: [c for c in range(maps.shape[1]) if float(maps[:, c].max()) <= 0],
+        "alive channels": lambda maps: [c for c in range(maps.shape[1]) if float(maps[:, c].abs().max()) > 0],
+    },
+)
+def _dead(answer: Callable[..., Any]) -> None:
+    expect_function(answer)
+    g = fresh()
+    for _ in range(3):
+        maps = torch.randn(3, 9, 4, 4, generator=g)  # (B, C, H, W)
+        dead = sorted(torch.randperm(9, generator=g)[:3].tolist())
+        maps[:, dead] = 0
+        sly = next(c for c in range(9) if c not in dead)
+        maps[:, sly] -= maps[:, sly].mean()  # its mean is zero, it is alive
+        quiet, negative = [c for c in range(9) if c not in dead and c != sly][:2]
+        maps[0, quiet] = 0  # silent in one image only
+        maps[:, negative] = -maps[:, negative].abs() - 0.1
+        came = answer(maps)
+        came = came.tolist() if isinstance(came, Tensor) else came
+        expect_equal(sorted(came), dead, "channels that are zero everywhere, in every image")
+
+
+def _field(layers: Sequence[tuple[int, int]]) -> int:
+    field, jump = 1, 1
+    for kernel, stride in layers:
+        field += (kernel - 1) * jump
+        jump *= stride
+    return field
+
+
+def _stride_first(layers: Sequence[tuple[int, int]]) -> int:
+    field, jump = 1, 1
+    for kernel, stride in layers:
+        jump *= stride
+        field += (kernel - 1) * jump
+    return field
+
+
+@exercise(
+    "ex-field",
+    hint="keep two numbers: the field, and how many input pixels one step of the current map is; a layer uses the old step.",
+    ok="Late layers widen the field most, because a step of their map is many input pixels.",
+    wrong={
+        "forgot the stride": lambda layers: 1 + sum(k - 1 for k, _ in layers),
+        "own stride already counts": _stride_first,
+        "kernels multiplied": lambda layers: torch.tensor([k for k, _ in layers]).prod().item(),
+        "kernel instead of kernel − 1": lambda layers: 1
+        + sum(k * j for (k, _), j in zip(layers, _jumps(layers), strict=True)),
+    },
+)
+def _field_check(answer: Callable[..., Any]) -> None:
+    expect_function(answer)
+    g = fresh()
+    cases = [[(3, 1), (3, 1)], [(4, 4), (3, 1), (2, 2), (3, 1)], [(7, 2), (3, 2), (1, 1), (3, 1)]]
+    picks = torch.randint(1, 4, (5, 2), generator=g).tolist()
+    cases.append([(2 * k + 1, s) for k, s in picks])
+    for layers in cases:
+        expect_equal(answer(layers), _field(layers), f"receptive field of {layers}")
+
+
+def _jumps(layers: Sequence[tuple[int, int]]) -> list[int]:
+    jumps = [1]
+    for _, stride in layers[:-1]:
+        jumps.append(jumps[-1] * stride)
+    return jumps
+
+
+def _most_energetic() -> int:
+    from ..backbones import create_backbone
+    from ..datasets import load_photo
+    from ..features import capture, channel_stats
+    from ..settings import seed_everything
+
+    seed_everything(6)
+    maps = capture(create_backbone("fasternet_t0"), load_photo("coffee", 224), "P4")["P4"]
+    return channel_stats(maps).order("energy")[0]
+
+
+questions(
+    Question(
+        "q1", "c", why="An in-place operator writes into the very tensor the hook was handed.", see="ex-hook"
+    ),
+    Question("q2", 8, why="Each level has a quarter of the positions and twice the channels: half the numbers.",
+             see="section 1"),
+    Question("q3", "b", why="Random convolutions mix, but they forget little; training decides what to forget.",
+             see="section 2"),
+    Question("q4", 20, why="1 + 3·1 for the embedding, + 2·4 and + 2·4 for two 3×3 layers on the stride-4 map.",
+             see="ex-field"),
+    Question("q5", _most_energetic, why="channel_stats(maps).order('energy') lists the strongest first.",
+             see="section 1", code=True),
+)  # fmt: skip
