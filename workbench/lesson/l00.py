@@ -71,7 +71,8 @@ def _name(answer: Callable[..., Any]) -> None:
 def _p5_of_starnet() -> int:
     from ..backbones import create_backbone
 
-    return int(create_backbone("starnet_s1").feature_info[-1].channels)
+    info: Any = create_backbone("starnet_s1").feature_info
+    return info[-1].channels
 
 
 questions(

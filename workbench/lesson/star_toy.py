@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import WorkbenchError, did_you_mean
+from ..settings import set_threads
 
 ACTIVATIONS = ("none", "relu6")
 OPS = ("sum", "star")
@@ -109,6 +110,14 @@ def train_toy(
     Raises:
         WorkbenchError: an unknown op, activation or data set.
     """
+    threads = set_threads(1)  # tensors this small are slower on more
+    try:
+        return _train(op, data, width, act, layers, steps, seed)
+    finally:
+        set_threads(threads)
+
+
+def _train(op: str, data: str, width: int, act: str, layers: int, steps: int, seed: int) -> ToyRun:
     x, y = toy_data(data, seed=seed)  # (n, 2), (n,)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -49,7 +49,9 @@ class LessonPanel:
             control.description = control.description or name
             control.style.description_width = "initial"
             control.observe(self._changed, names="value")
-        box = widgets.HBox(list(self.controls.values()), layout=widgets.Layout(flex_flow="row wrap", gap="4px 18px"))
+        box = widgets.HBox(
+            list(self.controls.values()), layout=widgets.Layout(flex_flow="row wrap", grid_gap="4px 18px")
+        )
         self.widget = widgets.VBox([box, self.picture, self.words])
         self._update()
 
@@ -89,6 +91,8 @@ class LessonPanel:
 
     def _put(self, name: str, value: Any) -> None:
         control = self.controls[name]
+        if value is None:  # which toggle buttons would take for "none chosen"
+            raise WorkbenchError(f"{name}=None is not a value of this control{self._offer(control)}")
         try:
             control.value = value
         except Exception as e:  # traitlets' errors name traits, not the panel's controls
