@@ -97,8 +97,8 @@ def load_then_deploy(model: nn.Module, source: Source, *, strict: bool = True) -
     ramp = opened.state.get("act_learn")
     if isinstance(ramp, Tensor) and ramp.numel() == 1 and ramp.item() != 1.0:
         raise WorkbenchError(
-            f"{opened.origin} has an activation ramp of {ramp.item():g}, and merging is exact only at 1; load it into the "
-            "train form (deploy=False) and train on until the ramp has ended"
+            f"{opened.origin} has an activation ramp of {ramp.item():g}, and merging is exact only at 1; load it into "
+            "the train form (deploy=False) and train on until the ramp has ended"
         )
     if opened.has_bn:
         report = _load(model, opened, strict)
