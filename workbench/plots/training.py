@@ -85,7 +85,7 @@ def seen_and_unseen(scores: Mapping[str, tuple[float, float]], ax: Axes | None =
         scores: label → (on training images, on held-out images).
         ax: to draw into.
     """
-    ax = axes(ax, figsize=(5.2, 0.9 + 0.75 * len(scores)))
+    ax = axes(ax, figsize=(6.4, 0.9 + 0.75 * len(scores)))
     height = 0.36
     for i, pair in enumerate(scores.values()):
         for j, (value, what) in enumerate(zip(pair, ("seen in training", "held out"), strict=True)):
@@ -97,7 +97,7 @@ def seen_and_unseen(scores: Mapping[str, tuple[float, float]], ax: Axes | None =
     ax.set(yticks=range(len(scores)), yticklabels=list(scores), xlabel="mAP50", xlim=(0, 1.08))
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return ax
 
 
