@@ -71,7 +71,9 @@ def _hook(answer: Callable[..., Any]) -> None:
         left = [n for n, m in model.named_modules() if m._forward_hooks]
         for module in model.modules():
             module._forward_hooks.clear()
-        expect(not left, f"the hook is still registered on module {left[0] if left else ''!r} after your function returned")
+        expect(
+            not left, f"the hook is still registered on module {left[0] if left else ''!r} after your function returned"
+        )
 
 
 @exercise(
@@ -130,8 +132,9 @@ def _stride_first(layers: Sequence[tuple[int, int]]) -> int:
         "forgot the stride": lambda layers: 1 + sum(k - 1 for k, _ in layers),
         "own stride already counts": _stride_first,
         "kernels multiplied": lambda layers: torch.tensor([k for k, _ in layers]).prod().item(),
-        "kernel instead of kernel − 1": lambda layers: 1
-        + sum(k * j for (k, _), j in zip(layers, _jumps(layers), strict=True)),
+        "kernel instead of kernel − 1": lambda layers: (
+            1 + sum(k * j for (k, _), j in zip(layers, _jumps(layers), strict=True))
+        ),
     },
 )
 def _field_check(answer: Callable[..., Any]) -> None:

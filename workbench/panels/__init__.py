@@ -12,6 +12,7 @@ _PANELS: dict[str, str] = {  # class → module
     "ChannelReach": "channel_reach",
     "ConvCost": "conv_cost",
     "FeatureMaps": "feature_maps",
+    "OperatorLab": "operator_lab",
     "Reparam": "reparam",
     "StarBoundary": "star_boundary",
     "Wiring": "wiring",
