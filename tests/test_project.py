@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
 import re
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import workbench
@@ -49,6 +51,18 @@ def test_the_class_pins():
     assert (PINS["torch"], PINS["torchvision"], PINS["ultralytics"]) == ("2.13.0", "0.28.0", "8.4.190")
     lines = [x for x in (ROOT / "constraints.txt").read_text().splitlines() if x and not x.startswith("#")]
     assert len(lines) == len(PINS)  # nothing but exact pins
+
+
+def test_every_pin_installs_on_an_old_patch_release():
+    """Debian's Python is 3.11.2; a package that wants 3.11.5 would leave pip without a solution."""
+    checked = 0
+    for found in importlib.metadata.distributions():
+        wanted = found.metadata.get("Requires-Python")
+        if wanted and PINS.get(canonicalize_name(found.name)) == found.version.partition("+")[0]:
+            checked += 1
+            for python in ("3.11.2", "3.12.0", "3.13.0"):
+                assert SpecifierSet(wanted).contains(python), f"{found.name} {found.version} needs Python {wanted}"
+    assert checked > 50
 
 
 def test_the_python_named_everywhere_is_the_same():
