@@ -9,6 +9,7 @@ import argparse
 import csv
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,9 @@ def table() -> str:
 def lessons() -> str:
     """Return the README's list of lessons as Markdown: titles and questions out of the notebooks themselves."""
     lines = ["| lesson | the question it answers |", "| --- | --- |"]
-    for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
+    listed = subprocess.run(["git", "ls-files", "notebooks/[0-9]*.ipynb"], cwd=ROOT, capture_output=True, text=True)
+    tracked = [ROOT / name for name in listed.stdout.split()] or (ROOT / "notebooks").glob("[0-9]*.ipynb")
+    for path in sorted(tracked):
         cell = json.loads(path.read_text(encoding="utf-8"))["cells"][0]
         text = "".join(cell["source"])
         title = text.splitlines()[0].lstrip("# ").strip()
