@@ -88,7 +88,7 @@ class TestPredictions:
         assert "your prediction is 16 ×" in out
         assert "12.5 ×" in out
         assert "predicted is 1.28 × measured" in out
-        assert out.endswith("copies\n")
+        assert out.endswith("copies\n\n")
 
     @pytest.mark.parametrize(
         ("predicted", "measured", "verdict"),
@@ -138,6 +138,21 @@ class TestCheck:
         with pytest.raises(AssertionError, match="raised ZeroDivisionError") as caught:
             lesson.check("ex-twice", lambda n: n / 0)
         assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+    def test_a_notebook_shows_the_learners_lines_and_not_the_check(self, tmp_path, monkeypatch):
+        """The check's source holds the answer: it must not stand in the traceback."""
+        monkeypatch.undo()
+        monkeypatch.setattr(session, "_session", session.Session("02"))
+        answer = tmp_path / "cell.py"
+        answer.write_text("def params(c, n_div, ratio):\n    return c / 0")
+        names = {}
+        exec(compile(answer.read_text(), str(answer), "exec"), names)
+        with pytest.raises(AssertionError) as caught:
+            lesson.check("ex-block-params", names["params"])
+        shown = caught.value._render_traceback_()
+        assert "raised ZeroDivisionError" in shown[0]
+        assert shown[1].startswith("  hint: ")
+        assert shown[2:] == ["  line 2, in params:  return c / 0"]
 
     @pytest.mark.parametrize("answer", [3, None, "n + n", torch.zeros(2)])
     def test_type_before_value(self, twice, answer):

@@ -31,8 +31,11 @@ import functools
 import importlib
 import math
 import secrets
+import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +44,16 @@ from .session import current
 
 if TYPE_CHECKING:
     import torch
+
+
+class WrongAnswer(AssertionError):  # noqa: N818 - the learner reads the name
+    """A wrong answer. A notebook shows its message and the learner's own lines; the check's would give it away."""
+
+    def _render_traceback_(self) -> list[str]:  # asked for by IPython
+        frames = traceback.extract_tb(self.__cause__.__traceback__) if self.__cause__ else []
+        hidden = (str(Path(__file__).parents[1]), sys.prefix, sys.base_prefix)
+        own = [f for f in frames if not f.filename.startswith(hidden)]
+        return [*str(self).splitlines(), *(f"  line {f.lineno}, in {f.name}:  {f.line}" for f in own)]
 
 
 class NotAttempted(Exception):  # noqa: N818 - a signal, not a fault
@@ -107,7 +120,7 @@ def check(key: str, answer: Any = ...) -> None:
     """Check an answer: print "not attempted" or ✓, or raise ``AssertionError`` with expected, came and a hint.
 
     Raises:
-        AssertionError: the answer is wrong, or raised an error itself.
+        WrongAnswer: an ``AssertionError``: the answer is wrong, or raised an error itself.
         WorkbenchError: no exercise of that name in the lesson that is running.
     """
     state = current()
@@ -126,10 +139,10 @@ def check(key: str, answer: Any = ...) -> None:
         complaint = str(e) or "the answer is not right"
     except Exception as e:  # the learner's code failed, or returned something the check could not read
         state.exercises[key] = "wrong"
-        raise AssertionError(f"✗ {key}: your answer raised {type(e).__name__}: {e}\n  hint: {ex.hint}") from e
+        raise WrongAnswer(f"✗ {key}: your answer raised {type(e).__name__}: {e}\n  hint: {ex.hint}") from e
     if complaint:
         state.exercises[key] = "wrong"
-        raise AssertionError(f"✗ {key}: {complaint}\n  hint: {ex.hint}") from None
+        raise WrongAnswer(f"✗ {key}: {complaint}\n  hint: {ex.hint}") from None
     state.exercises[key] = "passed"
     print(f"✓ {key}" + (f": {ex.ok}" if ex.ok else ""))
 

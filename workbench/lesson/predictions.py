@@ -102,4 +102,4 @@ def reveal(key: str, measured: Any, unit: str = "", why: str = "") -> None:
     print(f"{'':{w0}}  {'predicted':>{w1}}  {'measured':>{w2}}")
     print(f"{key:{w0}}  {left:>{w1}}  {right:>{w2}}" + (f"  {verdict}" if verdict else ""))
     if why:
-        print(textwrap.fill(why, 110))
+        print(textwrap.fill(why, 110) + "\n")

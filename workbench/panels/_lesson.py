@@ -43,16 +43,18 @@ class LessonPanel:
         self._compute, self._draw, self._say, self._figsize = compute, draw, say, figsize
         self._result: Any = None
         self._quiet = False
-        self.picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%"))
+        width = f"{round(100 * figsize[0])}px"  # drawn finer than shown, for dense screens
+        self.picture = widgets.Image(format="png", layout=widgets.Layout(width=width, max_width="100%"))
         self.words = widgets.HTML()
         for name, control in self.controls.items():
             control.description = control.description or name
             control.style.description_width = "initial"
+            control.layout.width = "max-content"
             control.observe(self._changed, names="value")
         box = widgets.HBox(
             list(self.controls.values()), layout=widgets.Layout(flex_flow="row wrap", grid_gap="4px 18px")
         )
-        self.widget = widgets.VBox([box, self.picture, self.words])
+        self.widget = widgets.VBox([box, self.picture, self.words], layout=widgets.Layout(align_items="flex-start"))
         self._update()
 
     @property
@@ -122,7 +124,7 @@ class LessonPanel:
         figure = Figure(figsize=self._figsize)
         self._draw(result, figure)
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=100)
+        figure.savefig(buffer, format="png", dpi=150)
         self._result = result
         self.picture.value = buffer.getvalue()
         self.words.value = self._say(result)

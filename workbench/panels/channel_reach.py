@@ -21,7 +21,7 @@ class ChannelReach(LessonPanel):
     def __init__(self, n_div: int = 4, blocks: int = 1) -> None:
         controls: dict[str, Any] = {
             "n_div": widgets.ToggleButtons(
-                options=[1, 2, 4, 8], value=n_div, description="convolved: 1/n, n =", style={"button_width": "3em"}
+                options=[1, 2, 4, 8], value=n_div, description="convolved 1/n", style={"button_width": "3em"}
             ),
             "blocks": widgets.IntSlider(blocks, 1, 6, continuous_update=False),
         }
