@@ -68,8 +68,9 @@ class OperatorLab(LessonPanel):
 
 
 def _draw(table: OperatorTable, figure: Figure) -> None:
+    figure.set_layout_engine("constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.2, 1))
-    latency_bars(table.latency, left, log=True)
+    latency_bars(table.latency, left)
     achieved_rates(table, right)
 
 

@@ -35,8 +35,12 @@ def latency_bars(result: Any, ax: Axes | None = None, log: bool = False) -> Axes
     ax.set_yticks(range(len(result.names)), result.names)
     ax.invert_yaxis()
     ax.set_xlabel("latency, ms (median, middle half)")
+    top = max((1e3 * result.summary(n).q3_s for n in result.names), default=1.0)
     if log:
         ax.set_xscale("log")
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.set_minor_formatter("")
+    ax.set_xlim(None if log else 0, top * (4 if log else 1.35))  # room for the text beside the longest bar
     ax.grid(axis="y", visible=False)
     return ax
 
@@ -64,9 +68,11 @@ def achieved_rates(table: Any, ax: Axes | None = None) -> Axes:
     ax.plot([], [], color="black", lw=2, label="paper, i9-9900X")
     ax.set_xticks(range(len(shapes)), [f"{c} × {s}²" for c, s in shapes])
     ax.set_yscale("log")
+    ax.set_ylim(min(r["gmacs_per_s"] for r in rows) / 2.5, None)
     ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter("")
     ax.set(xlabel="channels × map", ylabel="achieved, GMAC per second")
-    ax.legend(ncols=3, fontsize=8)
+    ax.legend(ncols=3, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2, frameon=False)
     ax.grid(axis="x", visible=False)
     return ax
 
