@@ -29,19 +29,29 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
     "panels": ("panels", None),
     "lesson": ("lesson", None),
     "train": ("train", None),  # a callable module: wb.train(...) is one run
-    "sweep": ("sweep", None),
     "doctor": ("health", "doctor"),
 }
 __all__ = [*_PUBLIC, "__version__"]
 
 if TYPE_CHECKING:
-    from . import backbones, datasets, features, lesson, measure, panels, plots, sweep, train
-    from .backbones.custom import register
-    from .backbones.registry import create_backbone, list_backbones
-    from .backbones.reparam import deploy
-    from .backbones.weights import load_weights
-    from .health import doctor
-    from .yolo import RTDETR, YOLO, detector_yaml, freeze_backbone
+    from . import backbones as backbones
+    from . import datasets as datasets
+    from . import features as features
+    from . import lesson as lesson
+    from . import measure as measure
+    from . import panels as panels
+    from . import plots as plots
+    from . import train as train
+    from .backbones.custom import register as register
+    from .backbones.registry import create_backbone as create_backbone
+    from .backbones.registry import list_backbones as list_backbones
+    from .backbones.reparam import deploy as deploy
+    from .backbones.weights import load_weights as load_weights
+    from .health import doctor as doctor
+    from .yolo import RTDETR as RTDETR
+    from .yolo import YOLO as YOLO
+    from .yolo import detector_yaml as detector_yaml
+    from .yolo import freeze_backbone as freeze_backbone
 
 
 def __getattr__(name: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -76,11 +76,14 @@ def block_anatomy(family: str, channels: int, *, branches: int = 4, ramp: float 
         before = block(x, ramp) if isinstance(block, Block) else block(x)  # (1, C, H, W)
         after = merged(x)  # (1, C, H, W)
     difference = ((before - after).abs().max() / before.abs().max()).item()
-    parts = _vanillanet(block, merged) if isinstance(block, Block) else _mobileone(block, merged)
+    take_apart: Any = _vanillanet if isinstance(block, Block) else _mobileone
+    raw, done, kernel = take_apart(block, merged)
     forms = {"branches": block, "merged": merged}
     return Anatomy(
         family,
-        *parts,
+        raw,
+        done,
+        kernel,
         {name: sum(p.numel() for p in form.parameters()) for name, form in forms.items()},
         {name: _conv_weights(form) * SIZE * SIZE for name, form in forms.items()},
         difference,
@@ -121,7 +124,7 @@ def _mobileone(block: MobileOneBlock, merged: MobileOneBlock) -> tuple[dict[str,
 
 def _vanillanet(block: Block, merged: Block) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
     pair = {"first": block.conv1, "second": block.conv2}
-    raw = {name: m[0].weight.detach() for name, m in pair.items() if m is not None}  # (C_out, C_in, 1, 1)
+    raw = {name: cast(nn.Conv2d, m[0]).weight.detach() for name, m in pair.items() if m}  # (C_out, C_in, 1, 1)
     done = {name: conv_at(m).weight.detach() for name, m in pair.items() if m is not None}
     assert isinstance(merged.conv, nn.Conv2d)
     return raw, done, merged.conv.weight.detach()

@@ -11,7 +11,7 @@ from .exercises import exercise, expect, expect_equal, expect_function, expect_t
 from .quiz import Question, questions
 
 
-def _used(bn: nn.Module, g: torch.Generator) -> Any:
+def _used(bn: Any, g: torch.Generator) -> Any:
     """Give a BN statistics and weights as training leaves them, in eval mode."""
     for tensor in (bn.running_mean, bn.weight.data, bn.bias.data):
         tensor.copy_(torch.randn(tensor.shape, generator=g))
@@ -130,7 +130,7 @@ def _calibrated(
 def _calibrate(answer: Any) -> None:
     expect_function(answer)
     g = fresh()
-    model = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU())
+    model: Any = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU())
     model[1].running_mean.fill_(7.0)  # stale statistics from somewhere else
     weight = model[0].weight.detach().clone()
     batches = [torch.randn(8, 3, 12, 12, generator=g) * s + s for s in (0.5, 1.0, 2.0)]  # (B, C, H, W)

@@ -22,6 +22,8 @@ def _conv(first: nn.Conv2d, second: nn.Conv2d, weight: torch.Tensor, bias: torch
 
 def _merged(first: nn.Conv2d, second: nn.Conv2d, *, bias: str = "right", **how: Any) -> nn.Conv2d:
     w2 = second.weight[:, :, 0, 0]  # (C_out, C_mid)
+    assert first.bias is not None
+    assert second.bias is not None
     own, carried = second.bias, w2 @ first.bias  # (C_out,)
     added = {"right": carried + own, "only the second": own, "only the first": carried}[bias]
     return _conv(first, second, torch.einsum("om,mikl->oikl", w2, first.weight), added, **how)
@@ -118,7 +120,7 @@ def _stride() -> int:
     from ..backbones import create_backbone
 
     with torch.device("meta"):
-        info = create_backbone("vanillanet_13").feature_info
+        info: Any = create_backbone("vanillanet_13").feature_info
     return next(level.stride for level in info if level.module == "stages.8")
 
 

@@ -13,7 +13,7 @@ from .quiz import Question, questions
 
 
 def _watch(model: nn.Module, name: str, x: Tensor) -> Tensor:
-    kept = {}
+    kept: dict[str, Tensor] = {}
     handle = model.get_submodule(name).register_forward_hook(lambda m, a, out: kept.update(out=out.detach().clone()))
     with torch.no_grad():
         model(x)
@@ -22,7 +22,7 @@ def _watch(model: nn.Module, name: str, x: Tensor) -> Tensor:
 
 
 def _no_clone(model: nn.Module, name: str, x: Tensor) -> Tensor:
-    kept = {}
+    kept: dict[str, Tensor] = {}
     handle = model.get_submodule(name).register_forward_hook(lambda m, a, out: kept.update(out=out))
     with torch.no_grad():
         model(x)
@@ -31,7 +31,7 @@ def _no_clone(model: nn.Module, name: str, x: Tensor) -> Tensor:
 
 
 def _left_behind(model: nn.Module, name: str, x: Tensor) -> Tensor:
-    kept = {}
+    kept: dict[str, Tensor] = {}
     model.get_submodule(name).register_forward_hook(lambda m, a, out: kept.update(out=out.detach().clone()))
     with torch.no_grad():
         model(x)
@@ -39,7 +39,7 @@ def _left_behind(model: nn.Module, name: str, x: Tensor) -> Tensor:
 
 
 def _the_input(model: nn.Module, name: str, x: Tensor) -> Tensor:
-    kept = {}
+    kept: dict[str, Tensor] = {}
     handle = model.get_submodule(name).register_forward_hook(lambda m, a, out: kept.update(out=a[0].clone()))
     with torch.no_grad():
         model(x)

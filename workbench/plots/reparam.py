@@ -45,7 +45,7 @@ def _kernel_row(tiles: Mapping[str, np.ndarray], figure: Figure | None = None) -
         figure = plt.figure(figsize=(side * len(tiles) + 0.8, side + 0.55))
     figure.set_layout_engine("constrained")
     axs = figure.subplots(1, len(tiles), squeeze=False)
-    image = None
+    image: Any = None
     for ax, (title, grid) in zip(axs[0], tiles.items(), strict=True):
         image = ax.imshow(grid, cmap="PuOr_r", vmin=-limit, vmax=limit)
         for (i, j), v in np.ndenumerate(grid):
