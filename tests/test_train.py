@@ -387,11 +387,20 @@ def test_too_little_memory_is_noticed_before_the_start(data, tmp_path, monkeypat
     assert not (tmp_path / "out").exists()
 
 
-def test_validating_on_training_images_is_said(data, tmp_path, capsys):
+def test_validating_on_training_images_is_said_and_threads_are_kept(data, tmp_path, capsys):
+    threads, before = [], torch.get_num_threads()
+
+    def count_threads(row):
+        threads.append(torch.get_num_threads())
+
     root = Path(shutil.copytree(data.parent, tmp_path / "set"))
     edited = yaml.safe_load((root / "shapes.yaml").read_text()) | {"val": "images/train"}
     (root / "coco128.yaml").write_text(yaml.safe_dump(edited))
-    trap = wb.train(data=root / "coco128.yaml", out=tmp_path / "trap", **TINY | {"epochs": 1, "quiet": False})
+    settings = TINY | {"epochs": 1, "quiet": False, "threads": 2}
+    trap = wb.train(data=root / "coco128.yaml", out=tmp_path / "trap", on_epoch=count_threads, **settings)
+    assert threads == [2]  # ultralytics would have set its own number
+    assert trap.record["environment"]["threads"] == 2
+    assert torch.get_num_threads() == before
     printed = capsys.readouterr().out
     assert f"coco128: {TRAIN_IS_VAL}" in printed
     assert "epoch 1/1" in printed

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataNotFoundError, WorkbenchError
+from ..settings import set_threads
 
 RECORD, CURVES, SUMMARY = "run.json", "curves.csv", "summary.md"
 TRAIN_IS_VAL = "val = train, so this mAP says how well the training images were memorised, not how well it detects"
@@ -102,9 +103,12 @@ class Run:
             split: ``"val"``, or ``"train"`` to see how much of the training set was memorised.
             label: key under ``evaluations`` in the record; default dataset and split.
         """
-        imgsz = int(self.record["imgsz"])
+        import torch
+
+        imgsz, detector, threads = int(self.record["imgsz"]), self.detector(), torch.get_num_threads()
+        detector.add_callback("on_val_start", lambda _: set_threads(threads))  # selecting a device changes them
         with quiet_ultralytics(), tempfile.TemporaryDirectory() as elsewhere:  # it makes a folder for its plots
-            found = self.detector().val(
+            found = detector.val(
                 data=str(data), split=split, imgsz=imgsz, workers=0, plots=False, verbose=False, project=elsewhere
             )
         metrics = named_metrics(found.results_dict)

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from ..errors import WorkbenchError
+from ..settings import set_threads
 from .run import CURVES, read_curves, replace_bytes, write_curves
 
 PREVIOUS = "last-previous.pt"
@@ -46,17 +47,27 @@ class Watcher:
         folder: of the run.
         on_epoch: called with the new row of the curves after every epoch.
         quiet: print no line per epoch.
+        threads: torch threads; ultralytics sets its own number, cores − 1 and at most 8, when it selects a device.
     """
 
-    def __init__(self, folder: Path, on_epoch: OnEpoch | None = None, quiet: bool = False) -> None:
+    def __init__(
+        self, folder: Path, on_epoch: OnEpoch | None = None, quiet: bool = False, threads: int | None = None
+    ) -> None:
         self.folder, self.on_epoch, self.quiet = folder, on_epoch, quiet
+        self.threads = threads or torch.get_num_threads()
         self.device: torch.device | None = None
         self._hook: Any = None
         self._trainer: Any = None
 
     def attach(self, detector: Any) -> None:
         """Add the callbacks to a ``YOLO`` or ``RTDETR``."""
-        for event in ("on_pretrain_routine_start", "on_train_start", "on_fit_epoch_end", "on_train_end"):
+        for event in (
+            "on_pretrain_routine_start",
+            "on_train_start",
+            "on_val_start",
+            "on_fit_epoch_end",
+            "on_train_end",
+        ):
             detector.add_callback(event, getattr(self, event))
 
     def on_pretrain_routine_start(self, trainer: Any) -> None:
@@ -65,9 +76,14 @@ class Watcher:
 
     def on_train_start(self, trainer: Any) -> None:
         """Start watching the loss."""
+        set_threads(self.threads)
         self.device, self._trainer = trainer.device, trainer
         # registered after the EMA copied the model, so the hook never reaches a checkpoint
         self._hook = trainer.model.register_forward_hook(self._check_loss)
+
+    def on_val_start(self, validator: Any) -> None:
+        """Keep the threads: the evaluation of best.pt selects its device anew."""
+        set_threads(self.threads)
 
     def on_train_end(self, trainer: Any) -> None:
         """Stop watching the loss."""
