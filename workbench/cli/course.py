@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,7 +62,7 @@ def train(
 def _dataset(name: str) -> Path:
     from .. import datasets
 
-    ready = {
+    ready: dict[str, Callable[[], Path]] = {
         "shapes": datasets.shapes,
         "coco128": datasets.coco128,
         "coco128-held-out": lambda: datasets.coco128(held_out=True),
