@@ -393,7 +393,8 @@ CELLS = [
         def forward(self, x: Tensor) -> Tensor:
             return F.silu(x)
     """,
-    """
+    """\
+    %%time
     class Base(nn.Module):
         pass
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
 import importlib
 import importlib.util
 import linecache
@@ -110,10 +111,10 @@ def _globals(table: symtable.SymbolTable) -> set[str]:
 
 def _source(obj: Any) -> str:
     """Return the source of a class or function from the cell or file that defined it."""
-    for text in _texts(obj):
+    for text in map(_body_of_magic, _texts(obj)):
         try:
             tree = ast.parse(text)
-        except SyntaxError:  # a cell with magics, as typed
+        except SyntaxError:  # a cell that failed
             continue
         for node in reversed(tree.body):
             if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == obj.__name__:
@@ -122,6 +123,15 @@ def _source(obj: Any) -> str:
     raise WorkbenchError(
         f"the source of {obj.__name__} is not to be found; write it into a file, in a notebook with %%writefile"
     )
+
+
+def _body_of_magic(cell: str) -> str:
+    """Return what runs under a cell magic such as ``%%time``, which IPython turns into a call on the cell's text."""
+    with contextlib.suppress(SyntaxError, AttributeError, IndexError, ValueError):
+        node: Any = ast.parse(cell).body[0]
+        if node.value.func.attr == "run_cell_magic":
+            return str(ast.literal_eval(node.value.args[2]))
+    return cell
 
 
 def _texts(obj: Any) -> list[str]:
