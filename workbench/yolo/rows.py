@@ -140,7 +140,10 @@ def build(spec: dict[str, Any], in_chans: int) -> Any:
     """
     config: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items() if k != "name"}
     net: Any = create_backbone(spec["name"], in_chans=in_chans, **config)
-    strides = tuple(lv.stride for lv in net.feature_info)
+    try:
+        strides = tuple(lv.stride for lv in net.feature_info)
+    except ValueError as e:  # the network's own words for having no levels
+        raise WorkbenchError(f"{spec['name']}: {e}") from e
     if strides != STRIDES:
         raise WorkbenchError(
             f"{spec['name']} gives maps at strides {strides}; a detector reads {STRIDES}: choose another variant"
