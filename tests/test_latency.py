@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import math
 import os
+import platform
 import subprocess
 import sys
 
@@ -261,6 +262,16 @@ def test_save_and_load(tiny, tmp_path):
         Latency.load(file)
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
+def test_returned_memory_is_faulted_in_again_and_kept_memory_is_not():
+    stack = factory("workbench.measure.operators:stack", "depthwise", 96, 3)
+    runs = {m: latency({"d": stack}, torch.zeros(1, 96, 56, 56), allocator=m, **TINY) for m in ("returned", "kept")}
+    pages = 3 * 4 * 96 * 56 * 56 / 4096  # the three outputs
+    assert runs["returned"].faults("d") > pages / 2 > runs["kept"].faults("d")
+    assert [r.env["allocator"] for r in runs.values()] == ["glibc, memory returned", "glibc, memory kept"]
+    assert "allocator glibc, memory returned" in str(runs["returned"])
+
+
 def test_callables_and_notebook_classes_stay_here_and_say_so():
     r = latency({"double": (lambda x: x * 2, torch.rand(64))}, **TINY)
     assert "simple path" in r.env["process"]
@@ -306,6 +317,7 @@ class Broken(nn.Module):
         (["starnet_s1"], {"imgsz": 0}, "positive integers"),
         (["starnet_s1"], {"budget_s": 0}, "above 0"),
         (["starnet_s1"], {"baseline": "x"}, "not a candidate"),
+        (["starnet_s1"], {"allocator": "freed"}, "expected one of kept"),
         ({"a": factory("torch.nn:Nothing")}, {}, "cannot import"),
         ({"a": nn.Conv2d(5, 3, 1)}, {}, "a cannot run"),
     ],

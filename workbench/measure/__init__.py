@@ -3,7 +3,7 @@
 from .candidates import Factory, factory
 from .cost import Count, Part, Uncounted
 from .count import count
-from .environment import cure_allocator, environment
+from .environment import environment, set_allocator
 from .latency import latency
 from .operators import OperatorTable, operator_table
 from .published import published
@@ -26,7 +26,6 @@ __all__ = [
     "Summary",
     "Uncounted",
     "count",
-    "cure_allocator",
     "environment",
     "factory",
     "interleave",
@@ -36,4 +35,5 @@ __all__ = [
     "published",
     "roofline",
     "runtimes",
+    "set_allocator",
 ]

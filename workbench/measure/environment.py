@@ -1,4 +1,4 @@
-"""Where a number was measured: hardware, versions, threads, allocator. And the cure for the allocator's page faults."""
+"""Where a number was measured: hardware, versions, threads; and what the allocator does with freed memory."""
 
 from __future__ import annotations
 
@@ -14,25 +14,42 @@ from typing import Any
 import torch
 
 from .. import __version__
+from ..errors import WorkbenchError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
+# mode → bytes from which memory is mapped afresh, bytes of free memory from which the process gives some back
+ALLOCATORS = {"kept": (1 << 30, 2**31 - 1), "returned": (1 << 17, 1 << 17), "default": (0, 0)}
 PACKAGES = ("onnxruntime", "openvino", "timm", "ultralytics")
 
 
-def cure_allocator() -> str:
-    """Keep freed memory in the process instead of returning it to the kernel, and say what was done.
+def set_allocator(mode: str = "kept") -> str:
+    """Choose what glibc does with freed memory in this process, and return what is now in force.
 
-    glibc maps every large tensor afresh and unmaps it when freed, so each forward pass pays a page fault per 4 KiB.
-    On ten depthwise convolutions that costs five times the computation. The setting holds for the whole process.
+    For a large tensor glibc may map new memory and give it back when the tensor is freed; the kernel then zeroes every
+    page again at its first touch, one page fault per 4 KiB in every forward pass. On ten depthwise convolutions that
+    costs several times the computation. Whether a process does so is a matter of what it allocated before, so the same
+    script shows either time from run to run.
+
+    Args:
+        mode: "kept" keeps freed memory in the process (the default of every measurement here); "returned" gives it
+            back always, as a naive script does when it is unlucky; "default" leaves the process as it is.
+
+    Raises:
+        WorkbenchError: another mode.
     """
+    if mode not in ALLOCATORS:
+        raise WorkbenchError(f"allocator={mode!r} is unknown; expected one of {', '.join(ALLOCATORS)}")
+    if mode == "default":
+        return "default"
     if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
-        return "default (the cure is for Linux with glibc)"
+        return "default (the setting is for Linux with glibc)"
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return "default (no mallopt)"
-    done = mallopt(M_MMAP_THRESHOLD, 1 << 30) and mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-    return "glibc, memory kept" if done else "default (mallopt refused)"
+    large, trim = ALLOCATORS[mode]
+    done = mallopt(M_MMAP_THRESHOLD, large) and mallopt(M_TRIM_THRESHOLD, trim)
+    return f"glibc, memory {mode}" if done else "default (mallopt refused)"
 
 
 def cpu_name() -> str:

@@ -18,7 +18,7 @@ from .. import settings
 from ..errors import WorkbenchError
 from ._progress import reporter
 from .candidates import Factory, Runner, Setting, prepare
-from .environment import cure_allocator, environment
+from .environment import ALLOCATORS, environment, set_allocator
 from .rounds import Plan, Progress, Sample, SystemClock, interleave
 from .timing import Latency
 
@@ -33,7 +33,7 @@ class Job:
     setting: Setting
     plan: Plan
     x: Any = None
-    cure: bool = True
+    allocator: str = "kept"
     count: bool = True
     process: str = "this process (simple path)"
 
@@ -64,7 +64,7 @@ def latency(
     budget_s: float = 60.0,
     sample_ms: float = 15.0,
     process: str = "auto",
-    cure: bool = True,
+    allocator: str = "kept",
     count: bool = True,
     seed: int = 0,
     cold_cache: bool = False,
@@ -90,7 +90,8 @@ def latency(
         budget_s: seconds for everything.
         sample_ms: least length of a sample; short candidates are repeated inside it.
         process: "child" (clean process), "here" (the simple path), or "auto": a child when it can be sent there.
-        cure: keep freed memory in the process (see `cure_allocator`); False shows the page faults.
+        allocator: what becomes of freed memory: "kept", "returned" (shows the page faults), "default"; see
+            `set_allocator`.
         count: also count MACs, for achieved GMAC/s.
         seed: of the random input, the order of rounds and the bootstrap.
         cold_cache: CUDA only: overwrite L2 before every run.
@@ -111,9 +112,11 @@ def latency(
         raise WorkbenchError(f"baseline={baseline!r} is not a candidate; candidates: {', '.join(named)}")
     if process not in PROCESSES:
         raise WorkbenchError(f"process={process!r} is unknown; expected one of {', '.join(PROCESSES)}")
+    if allocator not in ALLOCATORS:
+        raise WorkbenchError(f"allocator={allocator!r} is unknown; expected one of {', '.join(ALLOCATORS)}")
     setting = Setting(batch, size, in_chans, threads, device, layout, form, seed, cold_cache, cuda_graph)
     plan = Plan(rounds, budget_s, sample_ms / 1e3, min(15, rounds), threads, seed)
-    job = Job(named, setting, plan, x, cure, count)
+    job = Job(named, setting, plan, x, allocator, count)
     show, finish = (progress, lambda: None) if callable(progress) else reporter() if progress else (_silent, _silent)
     try:
         outcome = _dispatch(job, process, stop, show)
@@ -163,8 +166,8 @@ def sendable(job: Job) -> str | None:
 def measure_here(
     job: Job, stop: Callable[[], bool] | None = None, show: Callable[[Progress], object] = _silent
 ) -> Outcome:
-    """Run a job in this process. Threads are set for its duration; the allocator's cure stays."""
-    allocator = cure_allocator() if job.cure else "default"
+    """Run a job in this process. Threads are set for its duration; the allocator's setting stays."""
+    allocator = set_allocator(job.allocator)
     before = settings.set_threads(job.setting.threads)
     clock = SystemClock()
     since = clock.wall()

@@ -23,9 +23,9 @@ from .timing import Latency
 SHAPES = ((96, 56), (192, 28), (384, 14), (768, 7))  # channels, side of the map
 LAYERS = 10
 MODES = {  # how the stacks are run
-    "clean": {"process": "auto", "cure": True},
-    "fresh process": {"process": "auto", "cure": False},
-    "onnxruntime": {"process": "auto", "cure": True},
+    "clean": {"process": "auto", "allocator": "kept"},
+    "pages returned": {"process": "auto", "allocator": "returned"},
+    "onnxruntime": {"process": "auto", "allocator": "kept"},
 }
 
 
@@ -185,7 +185,7 @@ def operator_table(
         shapes: (channels, side of the map).
         layers: equal layers in a stack.
         batch: maps at once.
-        mode: "clean", "fresh process" (page faults included, as a naive script measures) or "onnxruntime".
+        mode: "clean", "pages returned" (page faults in every layer, as an unlucky script measures) or "onnxruntime".
         **options: of `latency`.
 
     Raises:

@@ -73,7 +73,8 @@ class FeatureMaps:
         self.controls = self._make_controls()
         for control in self.controls.values():
             control.style.description_width = "auto"
-            control.layout.width = "max-content" if isinstance(control, widgets.Dropdown) else "260px" if "Slider" in type(control).__name__ else "150px"
+            wide = "max-content" if isinstance(control, widgets.Dropdown) else "150px"
+            control.layout.width = "260px" if "Slider" in type(control).__name__ else wide
             control.observe(lambda _: self._changed(), names="value")
         self.canvas.observe(lambda _: self._changed(pictures=False), names="selected")
         self.canvas.on_msg(lambda _w, content, _b: self._toggle_pin(content.get("pin")))
