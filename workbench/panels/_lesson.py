@@ -49,7 +49,8 @@ class LessonPanel:
         for name, control in self.controls.items():
             control.description = control.description or name
             control.style.description_width = "initial"
-            control.layout.width = "max-content"
+            if not isinstance(control, widgets.SelectionSlider | widgets.IntSlider):  # a slider would shrink to nothing
+                control.layout.width = "max-content"
             control.observe(self._changed, names="value")
         box = widgets.HBox(
             list(self.controls.values()), layout=widgets.Layout(flex_flow="row wrap", grid_gap="4px 18px")
