@@ -86,6 +86,8 @@ WRONG = [  # arguments with {d} for the folder above; what the one line must nam
     ("measure fasternet_t0 --threads 0", "threads=0"),
     ("measure fasternet_t0 --batch many", "--batch"),
     ("measure fasternet_t0 --device tpu", "tpu"),
+    ("measure fasternet_t0 --plot {d}/plot.docx", "ending in .png, .svg, .pdf"),
+    ("measure fasternet_t0 --plot {d}/no/plot.png", "a folder that exists"),
     ("yaml --host yolo11", "Missing option '--backbone'"),
     ("yaml --host yolo99 --backbone starnet_s1", "unknown host 'yolo99'"),
     ("yaml --host yolo11 --scale q --backbone starnet_s1", "scale 'q'"),
@@ -186,7 +188,7 @@ def test_info_of_a_detector_and_another_size(good):
     assert 1.9 < square["macs"] / wide["macs"] < 2.1
 
 
-def test_measure(good):
+def test_measure(good, tmp_path):
     names = ("starnet_s050", "starnet_s100")
     small = ("--imgsz", 32, "--seconds", 2)
     rows = list(csv.DictReader(good("measure", *names, *small, "--csv").splitlines()))
@@ -195,7 +197,9 @@ def test_measure(good):
     both = json.loads(good("measure", names[0], *small, "--runtime", "eager,channels_last", "--json"))
     assert [r["candidate"] for r in both["candidates"]] == ["starnet_s050 · eager", "starnet_s050 · channels_last"]
     assert both["environment"]["threads"] == 1
-    assert "one interleaved run" in good("measure", *names, *small)
+    assert "one interleaved run" in good("measure", *names, *small, "--plot", tmp_path / "bars.svg")
+    picture = (tmp_path / "bars.svg").read_text(encoding="utf-8")
+    assert all(f"<!-- {name} -->" in picture for name in names)
 
 
 def test_yaml_is_a_model(good, tmp_path):

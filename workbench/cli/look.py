@@ -7,12 +7,20 @@ import dataclasses
 import itertools
 import json
 import sys
-from typing import Annotated, Any
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..backbones.registry import family_of, list_backbones, unknown
+from ..errors import WorkbenchError
 from .options import Form, ImgSz, Json, check_form, image_size, model_of
+
+if TYPE_CHECKING:
+    from ..measure import Latency
+
+PICTURES = (".png", ".svg", ".pdf")
 
 
 def list_(
@@ -55,14 +63,19 @@ def measure(
     seconds: Annotated[float, typer.Option(help="Time for everything.")] = 60.0,
     json_: Json = False,
     csv_: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Draw the result into this file (.png, .svg, .pdf).")] = None,
 ) -> None:
     """Time backbones against each other, interleaved in one run."""
     from ..measure import latency
 
+    if plot is not None:
+        _check_picture(plot)
     result = latency(
         _candidates(names, form, runtime.split(",")), imgsz=image_size(imgsz), batch=batch, threads=threads,
         device=device, form=form, budget_s=seconds,
     )  # fmt: skip
+    if plot is not None:
+        _draw(result, plot)
     if json_:
         print(json.dumps({"environment": dict(result.env), "candidates": result.rows()}, indent=2))
     elif csv_:
@@ -72,6 +85,29 @@ def measure(
         writer.writerows(rows)
     else:
         print(result)
+
+
+def _check_picture(path: Path) -> None:
+    """Refuse, before anything is measured, a picture that could not be written afterwards."""
+    if path.suffix not in PICTURES or not path.parent.is_dir():
+        raise WorkbenchError(f"--plot {path}: expected a file ending in {', '.join(PICTURES)} in a folder that exists")
+
+
+def _draw(result: Latency, path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    from ..measure.environment import describe
+    from ..plots.latency import latency_bars
+    from ..plots.style import HOUSE
+
+    with plt.style.context(HOUSE):
+        ax = latency_bars(result)
+        ax.set_title(textwrap.fill(describe(dict(result.env)), 90), fontsize=7)  # no number without its machine
+        plt.savefig(path, bbox_inches="tight")
+        plt.close()
 
 
 def _candidates(names: list[str], form: str, runtimes: list[str]) -> dict[str, Any]:
