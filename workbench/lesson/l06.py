@@ -50,7 +50,7 @@ def _the_input(model: nn.Module, name: str, x: Tensor) -> Tensor:
 @exercise(
     "ex-hook",
     hint="a hook gets (module, inputs, output); keep output.detach().clone(), and call handle.remove() at the end.",
-    ok="Without the clone an in-place ReLU would have rewritten what you kept; without remove() the hook stays for ever.",
+    ok="Without the clone an in-place ReLU rewrites what you kept; without remove() the hook stays for ever.",
     wrong={
         "keeps a reference that ReLU overwrites": _no_clone,
         "leaves the hook in the network": _left_behind,
@@ -126,7 +126,7 @@ def _stride_first(layers: Sequence[tuple[int, int]]) -> int:
 
 @exercise(
     "ex-field",
-    hint="keep two numbers: the field, and how many input pixels one step of the current map is; a layer uses the old step.",
+    hint="keep two numbers: the field, and the input pixels one step of the map is; a layer uses the step before it.",
     ok="Late layers widen the field most, because a step of their map is many input pixels.",
     wrong={
         "forgot the stride": lambda layers: 1 + sum(k - 1 for k, _ in layers),
@@ -156,13 +156,12 @@ def _jumps(layers: Sequence[tuple[int, int]]) -> list[int]:
 
 def _most_energetic() -> int:
     from ..backbones import create_backbone
-    from ..datasets import load_photo
     from ..features import capture, channel_stats
-    from ..settings import seed_everything
 
-    seed_everything(6)
-    maps = capture(create_backbone("fasternet_t0"), load_photo("coffee", 224), "P4")["P4"]
-    return channel_stats(maps).order("energy")[0]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(6)
+        net, x = create_backbone("fasternet_t0"), torch.rand(1, 3, 224, 224)
+    return channel_stats(capture(net, x, "P4")["P4"]).order("energy")[0]
 
 
 questions(

@@ -39,12 +39,15 @@ class SystemClock:
     """The machine's own clocks: monotonic wall time and CPU time of this process, all threads."""
 
     def wall(self) -> float:
+        """Seconds on a clock that never goes back."""
         return time.perf_counter()
 
     def cpu(self) -> float | None:
+        """CPU seconds of this process, all threads."""
         return time.process_time()
 
     def faults(self) -> int:
+        """Minor page faults of this process so far."""
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt if resource else 0
 
 
