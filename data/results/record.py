@@ -18,12 +18,12 @@ from workbench.train import Run, save_results
 MODELS = (None, "fasternet_t0")
 
 
-def shapes_128_class() -> dict[str, dict[str, Any]]:
-    """Three seeds of the class preset on 320 drawn images."""
+def shapes_128_class(seeds: int = 3) -> dict[str, dict[str, Any]]:
+    """The class preset on 320 drawn images, several seeds."""
     data = wb.datasets.shapes(n_train=320, n_val=80, imgsz=128)
     return {
         f"{b or 'stock'}-seed{s}": {"backbone": b, "data": data, "preset": "class", "seed": s}
-        for s in range(3)
+        for s in range(seeds)
         for b in MODELS
     }
 
@@ -48,11 +48,13 @@ EXPERIMENTS = {f.__name__: f for f in (shapes_128_class, coco128_320_5epochs, me
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("experiment", choices=EXPERIMENTS)
+    parser.add_argument("--seeds", type=int, help="fewer or more than the experiment has, where it has several")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--runs", type=Path, default=Path("runs/results"))
     options = parser.parse_args()
     runs = {}
-    for label, settings in EXPERIMENTS[options.experiment]().items():
+    several = {} if options.seeds is None else {"seeds": options.seeds}
+    for label, settings in EXPERIMENTS[options.experiment](**several).items():
         runs[label] = run = finish(options.runs / f"{options.experiment}-{label}", settings, options.threads)
         for split in ("train", "val"):  # what was seen, and what was not
             if run.held_out and f"shapes {split}" not in run.record.get("evaluations", {}):
@@ -61,6 +63,7 @@ def main() -> None:
             run.note(detections=detections(run, settings["data"]))
         print(run, flush=True)
     command = f"python data/results/record.py {options.experiment} --threads {options.threads}"
+    command += f" --seeds {options.seeds}" if several else ""
     save_results(runs, Path(__file__).parent / options.experiment, command)
 
 
