@@ -71,15 +71,20 @@ class BackboneLayer(RepConv):
                 "pairs of convolutions stay, because they merge exactly only at 1; training raises it to 1"
             )
         to_deploy_(self.backbone, merge=merge)
-        self.drawn = () if touched else _fingerprint(self.backbone)
+        self.drawn = [] if touched else _fingerprint(self.backbone)
 
     def extra_repr(self) -> str:
         return ", ".join(f"{k}={v!r}" for k, v in self.spec.items())
 
 
-def _fingerprint(module: nn.Module) -> tuple[float, ...]:
-    """Return the sum of each parameter: equal as long as nobody writes one."""
-    return tuple(float(p.detach().sum(dtype=torch.float64)) for p in module.parameters() if not p.is_meta)
+def _fingerprint(module: nn.Module) -> list[int]:
+    """Return a checksum of each parameter: equal as long as nobody writes one.
+
+    The bits are added as integers, because a sum of floats depends on the number of threads.
+    """
+    bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+    sums = [p.detach().view(bits[p.element_size()]).sum() for p in module.parameters() if not p.is_meta]
+    return torch.stack(sums).tolist() if sums else []
 
 
 @functools.cache
