@@ -68,13 +68,20 @@ def maps(net: torch.nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
 # the ramp ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_new_detector_starts_before_the_ramp_and_loaded_weights_bring_their_own(vanilla):
+def test_a_new_detector_can_merge_and_its_training_starts_the_ramp(vanilla):
+    assert ramp_value(vanilla.model) == 1
+    raise_ramp(fake_trainer(vanilla.model))
     assert ramp_value(vanilla.model) == 0
+
+
+def test_loaded_weights_bring_their_own_ramp(vanilla):
+    set_activation_ramp(vanilla.model, 0.5)
     trained = wb.create_backbone(
         "vanillanet_5", **{k: tuple(v) if isinstance(v, list) else v for k, v in NARROW.items()}
     )
     official = {k: v for k, v in trained.state_dict().items() if k != "act_learn"}  # their files have no ramp: 1
     wb.load_weights(vanilla.model.model[0].backbone, official)
+    raise_ramp(fake_trainer(vanilla.model))
     assert ramp_value(vanilla.model) == 1
 
 
@@ -116,7 +123,8 @@ def test_no_best_checkpoint_and_no_early_stop_before_the_ramp_ends(vanilla):
 
 
 def test_a_ramp_that_has_ended_never_falls_again(vanilla):
-    set_activation_ramp(vanilla.model, 1)
+    with torch.no_grad():
+        next(vanilla.model.parameters()).add_(0.1)  # trained or loaded: no longer what the constructor drew
     trainer = fake_trainer(vanilla.model)
     raise_ramp(trainer)
     assert ramp_value(vanilla.model) == ramp_value(trainer.ema.ema) == 1
@@ -163,6 +171,7 @@ def test_fuse_before_the_ramp_ends_folds_bn_keeps_the_pairs_and_warns_once(vanil
 
 def test_export_before_the_ramp_ends_is_refused_and_writes_nothing(vanilla, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    set_activation_ramp(vanilla.model, 0)
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(
         WorkbenchError, match="activation ramp is 0, so VanillaNet's layers cannot be merged for export"

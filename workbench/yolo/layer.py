@@ -17,7 +17,7 @@ from ultralytics.utils import LOGGER
 
 from ..backbones import mobileone
 from ..backbones.layers import Level
-from ..backbones.ramp import ramp_value, ready_to_merge, set_activation_ramp
+from ..backbones.ramp import ramp_value, ready_to_merge
 from ..backbones.reparam import to_deploy_
 from .rows import build
 
@@ -38,7 +38,6 @@ class BackboneLayer(RepConv):
         nn.Module.__init__(self)  # not RepConv's: there is no 3×3 convolution here
         self.spec = dict(spec)
         self.backbone = build(spec, in_chans)
-        set_activation_ramp(self.backbone, 0.0)  # a network that is yet to be trained; loaded weights bring their own
         self.drawn = _fingerprint(self.backbone)
 
     @property

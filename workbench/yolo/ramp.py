@@ -15,6 +15,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 from ..backbones.ramp import ramp_schedule, ramp_value, ready_to_merge, set_activation_ramp
 from ..errors import WorkbenchError
+from .layer import backbone_layers
 
 SHARE = 3  # the ramp takes one third of the epochs: 100 of 300 in the paper's training
 
@@ -31,19 +32,21 @@ def ramp_at(epoch: int, epochs: int) -> float:
 def raise_ramp(trainer: Any) -> None:
     """Set the ramp of this epoch in the trained network and its EMA; on ``on_train_epoch_start``.
 
-    It depends on the epoch alone and never falls, so a resumed training continues it, and one that starts from weights
-    whose ramp has ended (the authors', or a checkpoint) leaves it at 1. A checkpoint from before its end could never be
-    merged, so neither best.pt nor early stopping counts epochs before it.
+    A network with the weights it was built with starts the ramp in its first epoch. From there it depends on the epoch
+    alone and never falls, so a resumed training continues it, and one that starts from weights whose ramp has ended
+    (the authors', or a checkpoint) leaves it at 1. A checkpoint from before its end could never be merged, so neither
+    best.pt nor early stopping counts epochs before it.
     """
     network = unwrap_model(trainer.model)
     before = ramp_value(network)
     if before is None:
         return
-    value = max(before, ramp_at(trainer.epoch, trainer.epochs))
+    fresh = trainer.epoch == 0 and not any(layer.touched for layer in backbone_layers(network))
+    value = max(0.0 if fresh else before, ramp_at(trainer.epoch, trainer.epochs))
     for copy in (network, trainer.ema.ema if trainer.ema else None):
         if isinstance(copy, nn.Module):
             set_activation_ramp(copy, value)
-    if before == 0 == trainer.epoch and value == 1:
+    if fresh and value == 1:
         LOGGER.warning(f"{trainer.epochs} epochs leave no room for the activation ramp: trained as if it had ended")
     if value < 1 or before < 1:
         trainer.best_fitness = None
