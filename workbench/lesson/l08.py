@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import tempfile
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -36,18 +37,42 @@ for x in [None, *m(x)] if hasattr(m, "width_list") else [m(x)]:  # run
 AFTER = {"forward": "        return x\n\n    def _predict_augment(self, x):\n"}  # RT-DETR's loop has the same lines
 
 
+def _replaced(tasks: ModuleType, piece: str, lines: str) -> ModuleType:
+    """Put the learner's lines in place of ours."""
+    from ..yolo import surgery
+
+    indent, ours = OURS[piece]
+    tail = AFTER.get(piece, "")
+    old, new = (textwrap.indent(textwrap.dedent(t).strip("\n") + "\n", " " * indent) + tail for t in (ours, lines))
+    return tasks if old == new else surgery.edit(tasks, old, new)
+
+
 def _tasks_with(piece: str, lines: Any) -> ModuleType:
-    """Return the finished surgery as a module, with the learner's lines in place of ours."""
+    """Return the finished surgery as a module, with the learner's lines for one of the exercises."""
     from ..yolo import surgery
 
     expect(isinstance(lines, str), f"expected your lines of code as one string, came {type(lines).__name__}")
     if "..." in lines:
         raise NotAttempted
-    indent, ours = OURS[piece]
-    tail = AFTER.get(piece, "")
-    old, new = (textwrap.indent(textwrap.dedent(t).strip("\n") + "\n", " " * indent) + tail for t in (ours, lines))
     with tempfile.TemporaryDirectory() as folder:
-        return surgery.edit(surgery.copy_tasks(folder, "tasks_of_yours", surgery.STEPS), old, new)
+        return _replaced(surgery.copy_tasks(folder, "tasks_of_yours", surgery.STEPS), piece, lines)
+
+
+def with_your_lines(work: Path, steps: Sequence[str], **lines: Any) -> tuple[ModuleType, list[str]]:
+    """Return a copy of ``tasks.py`` with these steps made by the learner's lines, and which of them those were.
+
+    Args:
+        work: folder of the copy.
+        steps: of the surgery.
+        **lines: exercise (``width``, ``shift``, ``forward``) → the answer; ours stand in where it is still ``...``.
+    """
+    from ..yolo import surgery
+
+    tasks = surgery.copy_tasks(work, "tasks_of_yours", steps)
+    yours = [piece for piece, answer in lines.items() if isinstance(answer, str) and "..." not in answer]
+    for piece in yours:
+        tasks = _replaced(tasks, piece, lines[piece])
+    return tasks, yours
 
 
 def _detector(base: int, before: int = 0, more: int = 0) -> dict[str, Any]:

@@ -40,7 +40,9 @@ class Wiring:
         wide = {"description_width": "5em"}
         self.controls: dict[str, Any] = {
             "host": widgets.Dropdown(options=HOSTS, description="host", style=wide),
-            "scale": widgets.ToggleButtons(options=["n"], description="scale", style={**wide, "button_width": "3em"}),
+            "scale": widgets.ToggleButtons(
+                options=["n"], description="scale", style={**wide, "button_width": "3em"}, layout={"width": "26em"}
+            ),
             "backbone": widgets.Dropdown(options=list_backbones(), description="backbone", style=wide),
         }
         tips = {"host": "the detector that gets another backbone", "scale": "the size of its neck and head"}
