@@ -20,7 +20,8 @@ import workbench as wb
 from workbench.errors import WorkbenchError
 from workbench.measure import Latency, Plan, factory, interleave, latency, paired_ratio
 from workbench.measure.candidates import Setting, prepare
-from workbench.measure.rounds import Sample, judge, summarise, warm_up
+from workbench.measure.rounds import warm_up
+from workbench.measure.stats import Sample, judge, summarise
 
 
 class Machine:

@@ -8,7 +8,7 @@ from torch import nn
 
 from workbench.errors import WorkbenchError
 from workbench.measure import Latency, Roofline, count, latency, roofline
-from workbench.measure.rounds import Sample
+from workbench.measure.stats import Sample
 
 ROOF = Roofline(200.0, "a convolution", {10**6: 50.0, 10**9: 20.0}, 2.0, {"threads": 1, "device": "cpu"})
 

@@ -6,7 +6,7 @@ import torch
 from workbench.errors import WorkbenchError
 from workbench.measure import Latency, OperatorTable, count, operator_table, published
 from workbench.measure.operators import FOUR, LAYERS, OPERATORS, SHAPES, candidate, stack
-from workbench.measure.rounds import Sample
+from workbench.measure.stats import Sample
 from workbench.panels import OperatorLab
 from workbench.plots.latency import achieved_rates, cost_against_latency, pareto_front, table1_heatmap, waterfall
 

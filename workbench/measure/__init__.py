@@ -8,8 +8,9 @@ from .latency import latency
 from .operators import OperatorTable, operator_table
 from .published import published
 from .roofline import Placement, Roofline, roofline
-from .rounds import Plan, Ratio, Summary, interleave, paired_ratio
+from .rounds import Plan, interleave
 from .runtimes import RUNTIMES, runtimes
+from .stats import Ratio, Summary, paired_ratio
 from .timing import Latency
 
 __all__ = [

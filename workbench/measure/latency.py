@@ -19,7 +19,8 @@ from ..errors import WorkbenchError
 from ._progress import reporter
 from .candidates import Factory, Runner, Setting, prepare
 from .environment import ALLOCATORS, environment, set_allocator
-from .rounds import Plan, Progress, Sample, SystemClock, interleave
+from .rounds import Plan, Progress, SystemClock, interleave
+from .stats import Sample
 from .timing import Latency
 
 PROCESSES = ("auto", "child", "here")

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import WorkbenchError
 from ._table import html_table, text_table
 from .environment import describe
-from .rounds import Ratio, Sample, Summary, judge, paired_ratio, summarise
+from .stats import Ratio, Sample, Summary, judge, paired_ratio, summarise
 
 COLUMNS = ("candidate", "round", "wall_s", "cpu_s", "runs", "faults", "kept")
 ENDINGS = {"budget": "the budget was spent before all rounds", "cancelled": "cancelled; finished rounds are kept"}
