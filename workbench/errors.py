@@ -26,7 +26,7 @@ class DataNotFoundError(WorkbenchError, FileNotFoundError):
 def did_you_mean(name: str, known: Iterable[str], n: int = 3) -> str:
     """Return ``"; did you mean a, b?"`` for the names nearest to `name`, or ``""`` when none is near.
 
-    >>> did_you_mean("starnet_s11", ["starnet_s1", "fasternet_t0"])
+    >>> did_you_mean("starnet_s11", ["starnet_s1", "vanillanet_5"])
     "; did you mean 'starnet_s1'?"
     """
     near = difflib.get_close_matches(str(name), list(known), n=n, cutoff=0.6)
