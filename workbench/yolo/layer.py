@@ -77,12 +77,13 @@ class BackboneLayer(RepConv):
 
 
 def _fingerprint(module: nn.Module) -> list[int]:
-    """Return a checksum of each parameter: equal as long as nobody writes one.
+    """Return a checksum of each convolution's weights: equal as long as nobody writes them.
 
     The bits are added as integers, because a sum of floats depends on the number of threads.
     """
     bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}
-    sums = [p.detach().view(bits[p.element_size()]).sum() for p in module.parameters() if not p.is_meta]
+    weights = (p.detach() for p in module.parameters() if p.ndim > 1 and not p.is_meta)
+    sums = [w.view(bits[w.element_size()]).sum() for w in weights]
     return torch.stack(sums).tolist() if sums else []
 
 

@@ -1,0 +1,120 @@
+"""What the plug costs: ``python -m workbench.yolo.bench``. Ratios from interleaved rounds, one thread.
+
+Two promises. A stock yolo11n runs as fast with the plug in as without it. A transplant is built in at most 1.1 × the
+time of its parts: the backbone with the one 256 pixel image that ultralytics sends through every detector it builds,
+and the host's own neck and head on maps that cost nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor, nn
+
+from ..settings import set_threads
+from . import install, uninstall
+from .hosts import detector_yaml
+from .rows import build, channels_of, expand
+from .tasks import ultralytics_tasks
+
+BACKBONES = ("fasternet_t0", "starnet_s1", "mobileone_s0")
+ROUNDS = 15
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """The median of a ratio over interleaved rounds, with its quartiles."""
+
+    what: str
+    median: float
+    low: float
+    high: float
+    rounds: int
+
+    def __str__(self) -> str:
+        return f"{self.what:<58} {self.median:.3f}  (quartiles {self.low:.3f} to {self.high:.3f}, n = {self.rounds})"
+
+
+def overhead(rounds: int = ROUNDS) -> Ratio:
+    """Return the time of a stock yolo11n's forward pass at 320 with the plug in, over the time without it."""
+    net = ultralytics_tasks.DetectionModel("yolo11n.yaml", verbose=False).eval()
+    x = torch.zeros(1, 3, 320, 320)
+
+    def forward() -> None:
+        with torch.inference_mode():
+            net(x)
+
+    def without() -> float:
+        uninstall()
+        try:
+            return _seconds(forward, 3)
+        finally:
+            install()
+
+    return _ratio("yolo11n forward, plug in / plug out", lambda: _seconds(forward, 3), without, rounds)
+
+
+def building(backbone: str, rounds: int = ROUNDS) -> Ratio:
+    """Return the time to build a yolo11n with `backbone`, over the time of its two parts."""
+    cfg = detector_yaml("yolo11", backbone)
+    spec = expand(copy.deepcopy(cfg))["backbone"][0][3][1]
+    rest = expand(copy.deepcopy(cfg))
+    rest["backbone"][0] = [-1, 1, "FreeMaps", [list(channels_of(spec))]]
+
+    def alone() -> None:
+        build(spec, 3).eval().forward_features(torch.zeros(1, 3, 256, 256))
+
+    def detector(yaml: dict[str, Any]) -> None:
+        with mock.patch.object(ultralytics_tasks, "FreeMaps", FreeMaps, create=True):
+            ultralytics_tasks.DetectionModel(copy.deepcopy(yaml), verbose=False)
+
+    def parts() -> float:
+        return _seconds(alone) + _seconds(lambda: detector(rest))
+
+    return _ratio(f"building yolo11n-{backbone} / its parts", lambda: _seconds(lambda: detector(cfg)), parts, rounds)
+
+
+class FreeMaps(nn.Module):
+    """Four maps of zeros, for nothing: what is left is the neck and the head."""
+
+    def __init__(self, channels: list[int]) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        b, _, h, w = x.shape
+        return [x.new_zeros(b, c, h // s, w // s) for c, s in zip(self.channels, (4, 8, 16, 32), strict=True)]
+
+
+def _seconds(work: Callable[[], None], repeat: int = 1) -> float:
+    start = time.process_time()
+    for _ in range(repeat):
+        work()
+    return (time.process_time() - start) / repeat
+
+
+def _ratio(what: str, ours: Callable[[], float], theirs: Callable[[], float], rounds: int) -> Ratio:
+    ours(), theirs()
+    found = [ours() / theirs() if n % 2 else 1 / (theirs() / ours()) for n in range(rounds)]  # each first by turns
+    low, median, high = statistics.quantiles(found, n=4)
+    return Ratio(what, median, low, high, rounds)
+
+
+def main() -> None:
+    """Print all ratios."""
+    before = set_threads(1)
+    print(overhead())
+    for backbone in BACKBONES:
+        print(building(backbone), flush=True)
+    set_threads(before)
+
+
+if __name__ == "__main__":
+    main()
