@@ -256,16 +256,15 @@ def _key(by: int, inside: str = "backbone.") -> Callable[[str], str]:
     },
 )
 def _key_map(answer: Any) -> None:
-    from ultralytics.nn.tasks import DetectionModel
-
     from ..yolo import surgery
+    from ..yolo.tasks import ultralytics_tasks
 
     expect_function(answer)
     cfg = _detector(_any_width(), more=7)  # row numbers of two digits
     with tempfile.TemporaryDirectory() as folder:
         edited = surgery.copy_tasks(folder, "tasks_finished", surgery.STEPS)
     ours = edited.DetectionModel(copy.deepcopy(cfg), verbose=False)
-    plug = DetectionModel(copy.deepcopy(cfg), verbose=False)
+    plug = ultralytics_tasks.DetectionModel(copy.deepcopy(cfg), verbose=False)
     for key, right in surgery.key_map(ours, plug).items():
         came = answer(key)
         expect(came == right, f"{key!r}: expected {right!r}, came {came!r}")
@@ -273,11 +272,10 @@ def _key_map(answer: Any) -> None:
 
 def _article_parameters() -> int:
     import workbench as wb
+    from workbench.yolo.tasks import ultralytics_tasks
 
     cfg = wb.detector_yaml("yolo11", "starnet_s1", "n", width=0.25, round_to=8)
-    from ultralytics.nn.tasks import DetectionModel
-
-    return sum(p.numel() for p in DetectionModel(cfg, nc=80, verbose=False).parameters())
+    return sum(p.numel() for p in ultralytics_tasks.DetectionModel(cfg, nc=80, verbose=False).parameters())
 
 
 questions(

@@ -70,10 +70,12 @@ def _unit(answer: Any) -> None:
 
 def _projections(channels: tuple[int, ...]) -> int:
     """Build the three input projections as rtdetr-l's YAML has them and return their parameters."""
-    from ultralytics.nn.modules import Conv
+    from ..yolo.tasks import ultralytics_tasks
 
     with torch.device("meta"):
-        return sum(p.numel() for c in channels for p in Conv(c, 256, 1, 1, None, 1, 1, False).parameters())
+        return sum(
+            p.numel() for c in channels for p in ultralytics_tasks.Conv(c, 256, 1, 1, None, 1, 1, False).parameters()
+        )
 
 
 @exercise(
