@@ -22,10 +22,11 @@ from ultralytics.utils.torch_utils import EarlyStopping, ModelEMA
 import workbench as wb
 from workbench import datasets
 from workbench.backbones.ramp import ramp_value, set_activation_ramp
-from workbench.errors import WorkbenchError
+from workbench.errors import MissingExtraError, WorkbenchError
 from workbench.yolo.cam import layer_cam
+from workbench.yolo.exports import name_missing_extra, refuse_unfinished
 from workbench.yolo.layer import _warn_once
-from workbench.yolo.ramp import raise_ramp, ramp_at, refuse_unfinished
+from workbench.yolo.ramp import raise_ramp, ramp_at
 from workbench.yolo.ready import yaml_text
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -179,6 +180,16 @@ def test_export_before_the_ramp_ends_is_refused_and_writes_nothing(vanilla, tmp_
         vanilla.export(format="torchscript", imgsz=64)
     assert sorted(tmp_path.rglob("*")) == before
     assert refuse_unfinished in get_default_callbacks()["on_export_start"]
+
+
+def test_a_missing_export_package_is_answered_with_its_extra(monkeypatch):
+    exporter = SimpleNamespace(args=SimpleNamespace(format="onnx"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "onnxslim" else name)
+    with pytest.raises(MissingExtraError, match=r"onnxslim is not installed.*backbone-workbench\[runtimes\]"):
+        name_missing_extra(exporter)
+    exporter.args.format = "torchscript"
+    name_missing_extra(exporter)
+    assert name_missing_extra in get_default_callbacks()["on_export_start"]
 
 
 def test_training_raises_the_ramp_saves_it_and_resumes_it_after_a_kill(vanilla, data, tmp_path):

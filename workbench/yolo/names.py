@@ -66,6 +66,12 @@ def parse_name(stem: str) -> tuple[str, str, str] | None:
     return None
 
 
+def is_transplanted_rtdetr(cfg: dict[str, Any]) -> bool:
+    """Return whether a model YAML is an RT-DETR with one of our backbones."""
+    rows = rows_of(cfg) if {"backbone", "head"} <= set(cfg) else []
+    return bool(rows) and rows[-1][2] == "RTDETRDecoder" and any(is_backbone_row(row) for row in rows)
+
+
 def _near_miss(stem: str) -> WorkbenchError | None:
     """Return the error for a name that has a transplant's form but is none; None if it has not even the form."""
     if m := _RTDETR.fullmatch(stem):

@@ -1,7 +1,7 @@
 """VanillaNet's activation ramp during training: the part of its method that every public port leaves out.
 
-Two callbacks among ultralytics' default ones. They look at the network, so a trainer without a VanillaNet never notices
-them. The ramp is a buffer of the network; it is written in place, in the trained model and in its EMA, because the EMA
+A callback among ultralytics' default ones. It looks at the network, so a trainer without a VanillaNet never notices it.
+The ramp is a buffer of the network; it is written in place, in the trained model and in its EMA, because the EMA
 would otherwise average it and fall behind for ever.
 """
 
@@ -13,8 +13,7 @@ from torch import nn
 from ultralytics.utils import LOGGER
 from ultralytics.utils.torch_utils import unwrap_model
 
-from ..backbones.ramp import ramp_schedule, ramp_value, ready_to_merge, set_activation_ramp
-from ..errors import WorkbenchError
+from ..backbones.ramp import ramp_schedule, ramp_value, set_activation_ramp
 from .layer import backbone_layers
 
 SHARE = 3  # the ramp takes one third of the epochs: 100 of 300 in the paper's training
@@ -53,17 +52,3 @@ def raise_ramp(trainer: Any) -> None:
         trainer.stopper.best_fitness, trainer.stopper.best_epoch = 0.0, trainer.epoch
     if before != value:
         LOGGER.info(f"activation ramp {value:.3f}")
-
-
-def refuse_unfinished(exporter: Any) -> None:
-    """Stop an export before anything is written when the ramp has not ended; on ``on_export_start``.
-
-    Raises:
-        WorkbenchError: the network would be exported unmerged, slower than what it was trained for.
-    """
-    network = getattr(exporter, "model", None)
-    if isinstance(network, nn.Module) and not ready_to_merge(network):
-        raise WorkbenchError(
-            f"the activation ramp is {ramp_value(network):g}, so VanillaNet's layers cannot be merged for export; "
-            "train until it is 1, or set_activation_ramp(model, 1) if these weights need no training"
-        )
