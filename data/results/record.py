@@ -1,8 +1,8 @@
 """Repeat or extend a recorded experiment: ``python data/results/record.py shapes_128_class --threads 2``.
 
 Every experiment is a list of runs. A finished run is not repeated, an interrupted one goes on, so the script may be
-stopped at any time. The table is written when all runs are finished. Runs lie in ``runs/results`` unless ``--runs``
-names another folder.
+stopped at any time. The table is written when all runs are finished, or with ``--finished`` of those that are. Runs
+lie in ``runs/results`` unless ``--runs`` names another folder.
 """
 
 from __future__ import annotations
@@ -49,13 +49,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("experiment", choices=EXPERIMENTS)
     parser.add_argument("--seeds", type=int, help="fewer or more than the experiment has, where it has several")
+    parser.add_argument("--finished", action="store_true", help="train nothing; write the table of what is finished")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--runs", type=Path, default=Path("runs/results"))
     options = parser.parse_args()
     runs = {}
     several = {} if options.seeds is None else {"seeds": options.seeds}
     for label, settings in EXPERIMENTS[options.experiment](**several).items():
-        runs[label] = run = finish(options.runs / f"{options.experiment}-{label}", settings, options.threads)
+        folder = options.runs / f"{options.experiment}-{label}"
+        if options.finished and not is_finished(folder):
+            continue
+        runs[label] = run = finish(folder, settings, options.threads)
         for split in ("train", "val"):  # what was seen, and what was not
             if run.held_out and f"shapes {split}" not in run.record.get("evaluations", {}):
                 run.evaluate(settings["data"], split)
@@ -65,6 +69,13 @@ def main() -> None:
     command = f"python data/results/record.py {options.experiment} --threads {options.threads}"
     command += f" --seeds {options.seeds}" if several else ""
     save_results(runs, Path(__file__).parent / options.experiment, command)
+
+
+def is_finished(folder: Path) -> bool:
+    try:
+        return Run(folder).status == "finished"
+    except DataNotFoundError:
+        return False
 
 
 def detections(run: Run, data: Path, images: int = 4) -> dict[str, Any]:

@@ -99,7 +99,9 @@ def _verdict(a: Sequence[float], b: Sequence[float], *, errors: float = 2.0, mea
         "the best seed wins": lambda a, b: "a" if max(a) > max(b) else "b",
         "spread of runs, not of the mean": lambda a, b: _verdict(a, b, mean=False),
         "half a standard error": lambda a, b: _verdict(a, b, errors=0.5),
-        "always undecided": lambda a, b: "undecided",
+        "only when every seed is ahead": lambda a, b: (
+            "a" if min(a) > max(b) else "b" if min(b) > max(a) else "undecided"
+        ),
     },
 )
 def _verdict_of_seeds(answer: Any) -> None:
