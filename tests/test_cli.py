@@ -296,3 +296,25 @@ def test_a_closed_pipe_is_no_error():
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, timeout=60)
     assert done.stdout == "fasternet_t0\n"
     assert done.stderr == ""
+
+
+def test_surgery_prints_applies_and_reverts(run, good, tmp_path):
+    from workbench.yolo import surgery
+
+    assert good("surgery", "--diff") == surgery.surgery_diff()
+    tasks = tmp_path / "ultralytics" / "nn" / "tasks.py"
+    tasks.parent.mkdir(parents=True)
+    package = surgery.files.installed_package()
+    before = (package / "nn" / "tasks.py").read_bytes()
+    tasks.write_bytes(before)
+    (tmp_path / "ultralytics" / "__init__.py").write_bytes((package / "__init__.py").read_bytes())
+    good("surgery", "--apply", tmp_path)
+    assert tasks.read_bytes() != before
+    good("surgery", "--revert", tmp_path)
+    assert tasks.read_bytes() == before
+    code, _, err = run("surgery", "--diff", "--apply", tmp_path)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "one thing at a time" in err
+    code, _, err = run("surgery", "--apply", package)
+    assert (code, err.count("\n")) == (2, 1)
+    assert (package / "nn" / "tasks.py").read_bytes() == before

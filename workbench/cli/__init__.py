@@ -28,6 +28,7 @@ app.command("measure")(look.measure)
 app.command("yaml")(wire.yaml_)
 app.command("layers")(wire.layers)
 app.command("yolo", context_settings=PASS_ON, add_help_option=False)(wire.yolo)
+app.command("surgery")(wire.surgery)
 app.command("data")(course.data)
 app.command("train")(course.train)
 
@@ -54,7 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except WorkbenchError as e:
         return _refuse(str(e))
     except OSError as e:
-        return _refuse(f"{e.filename}: {e.strerror}" if e.filename and e.strerror else str(e))
+        return _refuse(
+            f"{e.filename}: {e.strerror}; give a path that is there and yours to write" if e.filename else str(e)
+        )
     except (KeyboardInterrupt, typer.Abort):
         print(file=sys.stderr)
         return 130

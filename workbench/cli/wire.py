@@ -1,4 +1,4 @@
-"""Verbs that put a backbone into a detector: yaml, layers, yolo."""
+"""Verbs that put a backbone into a detector: yaml, layers, yolo, surgery."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import WorkbenchError
 from .options import detector, write_text
 
 
@@ -45,6 +46,24 @@ def yolo(context: typer.Context) -> None:
     from ..yolo.command import run
 
     run([_local_data(a) for a in context.args])
+
+
+def surgery(
+    diff: Annotated[bool, typer.Option("--diff", help="Print the edits as a unified diff.")] = False,
+    apply: Annotated[Path | None, typer.Option(help="Make them in this fork of ultralytics.")] = None,
+    revert: Annotated[Path | None, typer.Option(help="Take them out of this fork again.")] = None,
+) -> None:
+    """Print, make or undo the articles' edits to tasks.py, in a fork of yours (lesson 08)."""
+    from ..yolo import surgery as rooms
+
+    if [diff, apply is not None, revert is not None].count(True) != 1:
+        raise WorkbenchError("surgery does one thing at a time; give --diff, --apply PATH or --revert PATH")
+    if apply is not None:
+        print(rooms.apply(apply))
+    elif revert is not None:
+        print(rooms.revert(revert))
+    else:
+        print(rooms.surgery_diff(), end="")
 
 
 def _local_data(argument: str) -> str:
