@@ -15,9 +15,11 @@ ROOT = Path(__file__).resolve().parents[2]
 LESSONS = sorted(p.stem for p in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
 FIRST = LESSONS[0] if LESSONS else None
 SENTINEL = "every cell has run"
+METADATA = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
 OPEN_MS, RUN_MS = 90_000, 240_000
-ERROR = '[data-mime-type="application/vnd.jupyter.error"]'
-STDERR = '[data-mime-type="application/vnd.jupyter.stderr"]'
+RED = (
+    '[data-mime-type="application/vnd.jupyter.error"], [data-mime-type="application/vnd.jupyter.stderr"]'  # tracebacks
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(FIRST is None, reason="no lesson is there yet")]
 
@@ -89,9 +91,8 @@ def test_a_lesson_runs(lab, page, name):
     open_lesson(page, lab, name)
     assert page.locator(".jp-Dialog").count() == 0  # nothing asks the learner anything first
     run_all(page)
-    wait_for(page, f'{ERROR}, .jp-OutputArea-output pre:has-text("{SENTINEL}")', RUN_MS, lab.root / f"{name}.png")
-    assert page.locator(ERROR).count() == 0, page.locator(ERROR).first.inner_text()
-    assert page.locator(STDERR).count() == 0, page.locator(STDERR).first.inner_text()
+    wait_for(page, f'{RED}, .jp-OutputArea-output pre:has-text("{SENTINEL}")', RUN_MS, lab.root / f"{name}.png")
+    assert page.locator(RED).count() == 0, page.locator(RED).first.inner_text()
     assert page.get_by_text("Error displaying widget").count() == 0
     page.keyboard.press("Control+s")
     saved = _saved(page, path)
@@ -101,6 +102,19 @@ def test_a_lesson_runs(lab, page, name):
     kinds = {o.output_type for c in cells for o in c.outputs}
     assert "error" not in kinds
     assert kinds & {"display_data", "execute_result"}, "no figure, no table"
+
+
+def test_a_failing_cell_is_noticed(lab, page):
+    """The guard of the test above: what it looks for is what JupyterLab shows."""
+    sources = ("print('fine')", "import sys; print('a warning', file=sys.stderr)", "1 / 0", "print('never')")
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=METADATA), lab.root / "failing.ipynb")
+    open_lesson(page, lab, "failing")
+    run_all(page)
+    wait_for(page, f"{RED} >> text=ZeroDivisionError", RUN_MS, lab.root / "failing.png")
+    assert page.locator(RED).count() == 2
+    assert "a warning" in page.locator(RED).first.inner_text()
+    assert "never" not in page.locator(".jp-OutputArea").all_inner_texts()
 
 
 def _saved(page, path: Path) -> nbformat.NotebookNode:
