@@ -94,6 +94,13 @@ def test_the_host_decides_the_scales(panel):
     assert panel.code() == "wb.panels.Wiring(host='yolov8', scale='n', backbone='starnet_s050')"
 
 
+def test_a_host_with_one_scale_does_not_change_the_chosen_one(panel):
+    panel.set(host="yolo11", scale="s", backbone="starnet_s050")
+    for host in ("rtdetr-l", "yolo11"):
+        panel.controls["host"].value = host
+    assert panel.result.scale == "s"
+
+
 @pytest.mark.parametrize(
     ("bad", "said"),
     [

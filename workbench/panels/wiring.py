@@ -37,12 +37,11 @@ class Wiring:
     def __init__(self, host: str = "yolo11", scale: str = "n", backbone: str = "fasternet_t0") -> None:
         self._silent = True
         self._result: Result | None = None
+        self._scale = scale  # what was chosen last; RT-DETR, which has one scale only, does not overwrite it
         wide = {"description_width": "5em"}
         self.controls: dict[str, Any] = {
             "host": widgets.Dropdown(options=HOSTS, description="host", style=wide),
-            "scale": widgets.ToggleButtons(
-                options=["n"], description="scale", style={**wide, "button_width": "3em"}, layout={"width": "26em"}
-            ),
+            "scale": widgets.Dropdown(options=["n"], description="scale", style=wide, layout={"width": "10em"}),
             "backbone": widgets.Dropdown(options=list_backbones(), description="backbone", style=wide),
         }
         tips = {"host": "the detector that gets another backbone", "scale": "the size of its neck and head"}
@@ -51,7 +50,7 @@ class Wiring:
             control.observe(self._changed, names="value")
         self.words, self.table = widgets.HTML(), widgets.HTML(layout=widgets.Layout(overflow="auto"))
         self.yaml = widgets.Textarea(
-            description="YAML", rows=14, layout=widgets.Layout(width="46em", max_width="100%"), style=wide
+            description="YAML", rows=14, layout=widgets.Layout(width="64em", max_width="100%"), style=wide
         )
         fold = widgets.Accordion([self.yaml], titles=("YAML to copy",))
         row = widgets.HBox(list(self.controls.values()), layout=widgets.Layout(flex_flow="row wrap"))
@@ -108,12 +107,13 @@ class Wiring:
         control.value = value
 
     def _fit(self) -> None:
-        """Offer the scales of the chosen host, and keep the chosen one where the host has it."""
+        """Offer the scales of the chosen host, and take the one chosen last where the host has it."""
         scales, scale = read_host(self.controls["host"].value).scales, self.controls["scale"]
         if tuple(scale.options) != scales:
-            kept = scale.value if scale.value in scales else scales[0]
             scale.options = scales
-            scale.value = kept
+            scale.value = self._scale if self._scale in scales else scales[0]
+        elif len(scales) > 1:
+            self._scale = scale.value
 
     def _changed(self, _change: Any) -> None:
         if self._silent:
@@ -155,7 +155,8 @@ def as_html(result: Result) -> str:
 def _row(layer: Layer, readers: str) -> str:
     weight = ";font-weight:600" if layer.new < SLOTS else ""
     numbers = (layer.channels, layer.stride, f"{layer.params:,}")
-    cells = [layer.old or "—", f"{layer.new}", html.escape(layer.type), ", ".join(map(str, layer.reads))]
+    reads = ", ".join("image" if n < 0 else str(n) for n in layer.reads)
+    cells = [layer.old or "—", f"{layer.new}", html.escape(layer.type), reads]
     cells += ["—" if v is None else str(v) for v in numbers] + [readers or "—"]
     tds = "".join(
         f"<td style='{CELL};text-align:{'right' if i in (0, 1, 4, 5, 6) else 'left'}{weight}'>{c}</td>"

@@ -68,7 +68,8 @@ class Wiring:
         lines = [f"{'old':>5} → {'new':>3}  {'type':<18}{'reads':<14}{'channels':>9}{'stride':>8}{'parameters':>13}"]
         for x in self.layers:
             shape = ("—" if v is None else str(v) for v in (x.channels, x.stride))
-            row = (x.old or "—", x.new, x.type, ", ".join(map(str, x.reads)), *shape, x.params)
+            reads = ", ".join("image" if n < 0 else str(n) for n in x.reads)
+            row = (x.old or "—", x.new, x.type, reads, *shape, x.params)
             lines.append("{:>5} → {:>3}  {:<18}{:<14}{:>9}{:>8}{:>13,}".format(*row))
         return "\n".join([*lines, self.summary])
 
