@@ -9,13 +9,14 @@ PINS    := pyproject.toml constraints.txt
 TRY     := python3.11 python3.12 python3.13 python3 python
 FITS    := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
-.PHONY: help lab test test-full check e2e
+.PHONY: help lab test test-full check bench e2e
 
 help:
 	@echo "make lab        JupyterLab on notebooks/00_start_here.ipynb   (ARGS=\"--no-browser --port 8899\")"
 	@echo "make test       everything CI runs; ends with the times"
 	@echo "make test-full  the same and the tests that take minutes each"
 	@echo "make check      ruff, nbstripout and mypy only"
+	@echo "make bench      speed of the plug: ratios of one interleaved run"
 	@echo "make e2e        the tests that drive a real browser"
 
 lab: $(VENV)/.lab
@@ -29,6 +30,9 @@ test-full: $(VENV)/.test
 
 check: $(VENV)/.test
 	@$(BIN)/python .ci/suite.py --only check $(ARGS)
+
+bench: $(VENV)/.test
+	@$(BIN)/python -m workbench.yolo.bench $(ARGS)
 
 e2e: $(VENV)/.test
 	@$(BIN)/python -m pytest tests/e2e -m browser $(ARGS)
