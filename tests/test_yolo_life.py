@@ -100,6 +100,29 @@ def fake_trainer(net, epoch=0, epochs=6, best=0.5):
     return trainer
 
 
+def test_weights_for_the_neck_and_head_do_not_end_the_ramp_of_a_backbone_that_was_never_trained(vanilla, tmp_path):
+    """The trainer then copies the whole detector, its backbone as it was drawn, into a second one."""
+    vanilla.load(_saved(wb.YOLO("yolo11n.yaml"), tmp_path / "stock.pt"))
+    again = ultralytics_tasks.DetectionModel(vanilla.model.yaml, nc=3, verbose=False)
+    again.load(vanilla.model, verbose=False)
+    reopened = wb.YOLO(_saved(vanilla, tmp_path / "drawn.pt")).model  # in half precision, as checkpoints are
+    for net in (vanilla.model, again, reopened):
+        assert not net.model[0].touched
+        raise_ramp(fake_trainer(net))
+        assert ramp_value(net) == 0
+    with torch.no_grad():
+        next(vanilla.model.parameters()).add_(0.1)
+    set_activation_ramp(vanilla.model, 1)
+    again.load(vanilla.model, verbose=False)
+    assert again.model[0].touched
+    assert wb.YOLO(_saved(vanilla, tmp_path / "trained.pt")).model.model[0].touched
+
+
+def _saved(detector, path: Path) -> str:
+    detector.save(str(path))
+    return str(path)
+
+
 def test_the_ramp_reaches_the_ema_through_its_cached_tensors(vanilla):
     trainer = fake_trainer(vanilla.model)
     for epoch, expected in enumerate((0, 0.5, 1, 1)):

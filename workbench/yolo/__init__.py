@@ -17,6 +17,7 @@ from .. import _torchvision
 _torchvision.ensure()
 
 from ultralytics import RTDETR, YOLO  # noqa: E402
+from ultralytics.utils import checks, env_bool  # noqa: E402
 from ultralytics.utils.events import events  # noqa: E402
 
 from .hosts import HOSTS, detector_yaml  # noqa: E402
@@ -27,6 +28,7 @@ from .tasks import PATCHES, install, uninstall  # noqa: E402
 from .transfer import TransferReport  # noqa: E402
 from .weights import freeze_backbone, load_backbone  # noqa: E402
 
+checks.AUTOINSTALL = env_bool("YOLO_AUTOINSTALL", False)  # had ultralytics been imported before
 events.enabled = False  # no usage reports from this process; the user's settings file is not touched
 install()
 announce()

@@ -38,7 +38,7 @@ class BackboneLayer(RepConv):
         nn.Module.__init__(self)  # not RepConv's: there is no 3×3 convolution here
         self.spec = dict(spec)
         self.backbone = build(spec, in_chans)
-        self.drawn = _fingerprint(self.backbone)
+        self.forget_touch()
 
     @property
     def feature_info(self) -> list[Level]:
@@ -58,6 +58,21 @@ class BackboneLayer(RepConv):
         """Whether its weights are no longer those drawn when it was built: loaded by hand, or trained."""
         return self.drawn != _fingerprint(self.backbone)
 
+    def equals(self, other: BackboneLayer) -> bool:
+        """Return whether another layer has the same weights."""
+        return _fingerprint(self.backbone) == _fingerprint(other.backbone)
+
+    def forget_touch(self) -> None:
+        """Count the weights it has now as those it was built with."""
+        self.drawn = _fingerprint(self.backbone)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        touched = self.touched  # half precision, as in every checkpoint, is no other set of weights
+        super()._apply(fn, recurse)
+        if not touched:
+            self.forget_touch()
+        return self
+
     def fuse_convs(self) -> None:
         """Fold BN and merge branches in place; ultralytics' ``fuse()`` calls this. Repeatable.
 
@@ -70,7 +85,8 @@ class BackboneLayer(RepConv):
                 "pairs of convolutions stay, because they merge exactly only at 1; training raises it to 1"
             )
         to_deploy_(self.backbone, merge=merge)
-        self.drawn = [] if touched else _fingerprint(self.backbone)
+        if not touched:
+            self.forget_touch()
 
     def extra_repr(self) -> str:
         return ", ".join(f"{k}={v!r}" for k, v in self.spec.items())

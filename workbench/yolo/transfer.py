@@ -68,13 +68,24 @@ def transfer(
     """
     source = (weights.get("ema") or weights["model"]) if isinstance(weights, dict) else weights
     ours = [n for n in (source, target) if isinstance(n, nn.Module) and backbone_layers(n)]
-    if not ours or _layers(source) == _layers(target):
+    if not ours:
         theirs(target, weights, verbose)
         return None
-    moved = key_map(source, target)
-    state = {moved[k]: v for k, v in source.float().state_dict().items() if k in moved}
-    theirs(target, _Renamed(source, state), False)
-    report = _report(source, target, state)
+    untouched = {m.spec["name"]: m for m in backbone_layers(source) if not m.touched}
+    if _layers(source) == _layers(target):
+        theirs(target, weights, verbose)
+        report = None
+    else:
+        moved = key_map(source, target)
+        state = {moved[k]: v for k, v in source.float().state_dict().items() if k in moved}
+        theirs(target, _Renamed(source, state), False)
+        report = _report(source, target, state)
+    for layer in backbone_layers(target):  # weights that were only drawn, elsewhere, are still to be trained: the ramp
+        drawn = untouched.get(layer.spec["name"])
+        if drawn is not None and layer.equals(drawn):
+            layer.forget_touch()
+    if report is None:
+        return None
     if verbose:
         LOGGER.info(report)
     return report
