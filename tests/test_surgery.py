@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -486,3 +487,37 @@ def test_the_proof_fails_where_it_should(edited):
         surgery.key_map(wider, plug)
     with pytest.raises(WorkbenchError, match="have 3 and 4 rows"):
         surgery.key_map(ours, build(ultralytics_tasks, small(before=1)))
+
+
+IN_A_FORK = """
+import sys, torch, ultralytics
+from ultralytics import YOLO
+assert ultralytics.__file__.startswith(sys.argv[1]), ultralytics.__file__
+article = YOLO(sys.argv[2])  # stock YOLO, edited tasks.py
+assert "workbench.yolo" not in sys.modules
+assert sum(p.numel() for p in article.model.parameters()) == 1_859_128
+x = torch.ones(1, 3, 64, 64)
+with torch.no_grad():
+    before = article.model.half().float().eval()(x)[0]  # a checkpoint is stored in FP16
+article.save(sys.argv[3])
+import workbench.yolo  # the plug, in an edited fork
+assert type(YOLO("yolo11n-starnet_s050.yaml").model.model[0]).__name__ == "BackboneLayer"
+with torch.no_grad():
+    after = YOLO(sys.argv[3]).model.float().eval()(x)[0]
+assert torch.equal(before, after)
+"""
+
+
+def test_an_edited_fork_works_without_the_plug_and_with_it(tmp_path):
+    """A fork as a learner has it: the article's YAML opens with plain ultralytics, and the plug does not mind."""
+    package = tmp_path / "ultralytics"
+    package.mkdir()
+    for part in INSTALLED.iterdir():
+        if part.name != "nn":
+            (package / part.name).symlink_to(part)
+    shutil.copytree(INSTALLED / "nn", package / "nn", ignore=shutil.ignore_patterns("__pycache__"))
+    surgery.apply(tmp_path)
+    arguments = [str(tmp_path), str(ARTICLE), str(tmp_path / "article.pt")]
+    place = os.environ | {"PYTHONPATH": str(tmp_path), "YOLO_OFFLINE": "true"}
+    run = subprocess.run([sys.executable, "-c", IN_A_FORK, *arguments], env=place, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
