@@ -118,13 +118,15 @@ def test_a_width_of_any_size_works_in_the_articles_spelling():
         assert build(cfg).model[0].feature_info[0].channels == channels
 
 
-def test_a_scale_in_the_file_is_read_and_one_that_is_none_is_refused(tmp_path):
+def test_a_scale_in_the_file_is_read_and_one_that_is_none_is_refused(tmp_path, caplog):
     path = tmp_path / "yolo11mobileone.yaml"  # ultralytics takes the m for a scale
     text = yaml_text(wb.detector_yaml("yolo11", "mobileone_s0", "s"))
     path.write_text(text)
     assert wb.YOLO(str(path)).model.yaml["scale"] == "s"
     path.write_text(text.replace("scale: s\n", ""))
-    assert wb.YOLO(str(path)).model.yaml["scale"] == "n"
+    with caplog.at_level("WARNING", "ultralytics"):
+        assert wb.YOLO(str(path)).model.yaml["scale"] == "n"
+    assert "yolo11mobileone.yaml names no scale; built as n, the first of n, s, m, l, x" in caplog.text
     path.write_text(text.replace("scale: s\n", "scale: q\n"))
     with pytest.raises(WorkbenchError, match="scale: 'q'; expected one of n, s, m, l, x"):
         wb.YOLO(str(path))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ultralytics.utils import YAML
+from ultralytics.utils import LOGGER, YAML
 
 from ..backbones.registry import is_backbone, list_backbones, unknown
 from ..errors import WorkbenchError, did_you_mean
@@ -107,4 +107,6 @@ def _explicit_scale(path: Path, cfg: dict[str, Any]) -> str:
     written = YAML.load(path).get("scale") if path.is_file() else None
     if written is not None and written not in scales:
         raise WorkbenchError(f"{path.name} has scale: {written!r}; expected one of {', '.join(scales)}")
+    if written is None and len(scales) > 1:
+        LOGGER.warning(f"{path.name} names no scale; built as {next(iter(scales))}, the first of {', '.join(scales)}")
     return written or next(iter(scales), "")
