@@ -18,7 +18,6 @@ _torchvision.ensure()
 
 from ultralytics import RTDETR, YOLO  # noqa: E402
 from ultralytics.utils import checks, env_bool  # noqa: E402
-from ultralytics.utils import checks  # noqa: E402
 from ultralytics.utils.events import events  # noqa: E402
 
 from .hosts import HOSTS, detector_yaml  # noqa: E402
@@ -30,7 +29,6 @@ from .transfer import TransferReport  # noqa: E402
 from .weights import freeze_backbone, load_backbone  # noqa: E402
 
 checks.AUTOINSTALL = env_bool("YOLO_AUTOINSTALL", False)  # had ultralytics been imported before
-checks.AUTOINSTALL &= os.environ["YOLO_AUTOINSTALL"].lower() == "true"  # also where ultralytics was imported before us
 events.enabled = False  # no usage reports from this process; the user's settings file is not touched
 install()
 announce()
