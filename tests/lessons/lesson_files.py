@@ -25,7 +25,8 @@ FILES = {
     "10": "10_training_on_coco128",
     "11": "11_compare",
 }
-FINISHED = ("00", "01", "02", "03", "04", "05", "08", "09")  # every guard holds; the others need only run and assert, so far
+# every guard holds for these; the others need only run and assert, so far
+FINISHED = ("00", "01", "02", "03", "04", "05", "08", "09")
 PRESENT = tuple(n for n, stem in FILES.items() if (NOTEBOOKS / f"{stem}.ipynb").exists())
 
 
