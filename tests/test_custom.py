@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench import _torchvision
-from workbench.backbones import create_backbone, list_backbones
+from workbench.backbones import create_backbone, list_backbones, registry
 from workbench.backbones import custom as wb_custom
 from workbench.backbones.contract import RESERVED, check_contract, import_problem
 from workbench.backbones.custom import FourMaps, import_path, register, restore, save_class, unregister
@@ -615,3 +615,10 @@ def test_checkpoints_with_foreign_backbones_open_and_rebuild_in_a_fresh_process(
 def test_the_module_of_your_own_offers_its_tools():
     for name in wb_custom.__all__:
         assert callable(getattr(wb_custom, name))
+
+
+def test_a_backbone_without_a_classifier_is_measured_without_one(monkeypatch):
+    monkeypatch.setitem(registry._custom, "headless", lambda width=8: None)
+    monkeypatch.setitem(registry._custom, "either", lambda num_classes=0: None)
+    names = ("fasternet_t0", "headless", "either", "timm:resnet18")
+    assert [registry.classes_for(n) for n in names] == [1000, 0, 1000, 0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import importlib
+import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,19 @@ def family_of(name: str) -> str | None:
 def is_backbone(name: str) -> bool:
     """Return whether `create_backbone` knows `name`: a variant, a family, a registered name or ``timm:…``."""
     return name in _custom or family_of(name) is not None or name.startswith("timm:")
+
+
+def classes_for(name: str, wanted: int = 1000) -> int:
+    """Return `wanted`, or 0 for a backbone that cannot have a classifier: such a one is measured without.
+
+    >>> classes_for("starnet_s1"), classes_for("timm:resnet18")
+    (1000, 0)
+    """
+    if name not in _custom:
+        return 0 if name.startswith("timm:") else wanted
+    takes = inspect.signature(_custom[name]).parameters
+    anything = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in takes.values())
+    return wanted if anything or "num_classes" in takes else 0
 
 
 def config_of(name: str, **changes: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..backbones.registry import family_of, list_backbones, unknown
+from ..backbones.registry import classes_for, family_of, list_backbones, unknown
 from ..errors import WorkbenchError
 from .options import Form, ImgSz, Json, check_form, image_size, model_of
 
@@ -119,7 +119,7 @@ def _candidates(names: list[str], form: str, runtimes: list[str]) -> dict[str, A
         if (problem := why_not(runtime)) is not None:
             raise problem
     check_form(form)
-    recipes = {n: factory(n, num_classes=1000, deploy=form == "deploy") for n in names}
+    recipes = {n: factory(n, num_classes=classes_for(n), deploy=form == "deploy") for n in names}
     label = "{}" if len(runtimes) == 1 else "{} · {}"
     pairs = itertools.product(recipes, runtimes)
     return {label.format(n, r): dataclasses.replace(recipes[n], runtime=r) for n, r in pairs}

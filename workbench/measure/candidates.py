@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
+from ..backbones.registry import classes_for
 from ..errors import WorkbenchError
 
 FORMS = ("deploy", "train")
@@ -115,7 +116,7 @@ def prepare(name: str, candidate: Any, setting: Setting, x: Any = None) -> Runne
     if isinstance(candidate, tuple):
         candidate, x = candidate
     if isinstance(candidate, str):
-        candidate = factory(candidate, num_classes=1000, deploy=setting.form == "deploy")
+        candidate = factory(candidate, num_classes=classes_for(candidate), deploy=setting.form == "deploy")
     runtime, shape = "eager", None
     if isinstance(candidate, Factory):
         runtime, shape, candidate = candidate.runtime, candidate.shape, candidate.build()

@@ -83,12 +83,12 @@ def form_of(model: Any) -> str:
 
 def _build(name: str) -> nn.Module:
     """Build a variant with 1000 classes; a large one without storage, because only its shapes are read."""
-    from ..backbones import create_backbone
+    from ..backbones.registry import classes_for, create_backbone
 
     with torch.device("meta"):
-        ghost = create_backbone(name, num_classes=1000)
+        ghost = create_backbone(name, num_classes=classes_for(name))
     big = sum(p.numel() for p in ghost.parameters()) > 6e6
-    return ghost if big else create_backbone(name, num_classes=1000)
+    return ghost if big else create_backbone(name, num_classes=classes_for(name))
 
 
 def _trace(model: Any, inputs: tuple[Any, ...], label: str) -> list[Op]:

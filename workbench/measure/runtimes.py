@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from ..backbones.registry import classes_for
 from ..errors import MissingExtraError, WorkbenchError, did_you_mean
 from .candidates import Factory, factory
 from .latency import latency
@@ -130,7 +131,8 @@ def runtimes(
         if problem is not None:
             raise problem
     if isinstance(model, str):
-        label, model = model, factory(model, num_classes=1000, deploy=options.get("form", "deploy") == "deploy")
+        deploy = options.get("form", "deploy") == "deploy"
+        label, model = model, factory(model, num_classes=classes_for(model), deploy=deploy)
     elif isinstance(model, nn.Module):
         label, model = type(model).__name__, Factory("workbench.measure.runtimes:itself", (model,))
     else:
