@@ -115,6 +115,18 @@ def wrap_train(theirs: Callable[..., Any]) -> Callable[..., Any]:
     return train
 
 
+class GFlops(float):
+    """A number of GFLOPs that is never printed as 0.0: at 64 pixels a small detector has 0.04.
+
+    >>> f"{GFlops(4.14):.1f} and {GFlops(0.0414):.1f}"
+    '4.1 and 0.041'
+    """
+
+    def __format__(self, spec: str) -> str:
+        text = super().__format__(spec)
+        return super().__format__(".2g") if self and not text.strip("0.") else text
+
+
 def wrap_get_flops(theirs: Callable[..., Any]) -> Callable[..., Any]:
     """Count detectors with layers of ours exactly, at the size asked for, in units of 10⁹ (2 × MACs)."""
 
@@ -125,7 +137,7 @@ def wrap_get_flops(theirs: Callable[..., Any]) -> Callable[..., Any]:
             return theirs(model, imgsz)
         size = tuple(imgsz) if isinstance(imgsz, list | tuple) else (imgsz, imgsz)
         try:
-            return count(network, imgsz=size, in_chans=network.yaml.get("channels", 3)).flops / 1e9
+            return GFlops(count(network, imgsz=size, in_chans=network.yaml.get("channels", 3)).flops / 1e9)
         except WorkbenchError as e:  # a number in a summary is never worth stopping a training for
             LOGGER.warning(f"GFLOPs not counted: {e}")
             return theirs(model, imgsz)
