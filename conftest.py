@@ -11,11 +11,13 @@ Four things nbval does not do by itself (with ``--nbval-lax``):
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -94,6 +96,16 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
         report.longrepr = f"{item.nodeid}: not run properly, because {report.wasxfail}"
         del report.wasxfail
     return report
+
+
+@pytest.fixture
+def bad_input(record_property) -> Callable[[str, str, object], None]:
+    """Note what a user gave and what came back, for docs/robustness.md: ``bad_input(area, given, error)``."""
+
+    def note(area: str, given: str, error: object) -> None:
+        record_property("bad input", json.dumps([area, given, str(error)], ensure_ascii=False))
+
+    return note
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

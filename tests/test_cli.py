@@ -112,7 +112,7 @@ WRONG = [  # arguments with {d} for the folder above; what the one line must nam
 
 
 @pytest.mark.parametrize(("command", "named"), WRONG, ids=[c for c, _ in WRONG])
-def test_wrong_input_is_one_line(run, damaged, tmp_path, monkeypatch, command, named):
+def test_wrong_input_is_one_line(run, damaged, tmp_path, monkeypatch, bad_input, command, named):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WORKBENCH_CACHE", str(damaged / "cache"))
     before = set(damaged.rglob("*"))
@@ -121,6 +121,7 @@ def test_wrong_input_is_one_line(run, damaged, tmp_path, monkeypatch, command, n
     assert err.count("\n") == 1, err
     assert err.startswith("workbench: ")
     assert named in err
+    bad_input("command line", f"workbench {command.replace('{d}/', '')}", err.removeprefix("workbench: "))
     assert "Traceback" not in err
     assert not list(tmp_path.iterdir()), "something half-written was left"
     assert {p for p in set(damaged.rglob("*")) - before if "cache" not in p.parts} == set()

@@ -493,18 +493,20 @@ SPOILERS = [
 
 
 @pytest.mark.parametrize("spoil", SPOILERS, ids=lambda f: f.__name__)
-def test_a_spoilt_dataset_is_a_one_line_error_naming_the_fix(spoil, dataset):
+def test_a_spoilt_dataset_is_a_one_line_error_naming_the_fix(spoil, dataset, bad_input):
     expected = spoil(dataset)
     before = digest(dataset.parent)
     with pytest.raises(WorkbenchError, match=expected) as error:
         datasets.verify_dataset(dataset)
     assert "\n" not in str(error.value)
     assert str(dataset.parent) in str(error.value)
+    bad_input("dataset", spoil.__name__.replace("_", " "), error.value)
     assert digest(dataset.parent) == before  # checking repairs nothing and writes nothing
 
 
 @pytest.mark.parametrize(("imgsz", "near"), [(100, 96), (0, 32), (-64, 32), (33.0, 32), ("640", 640), (True, 32)])
-def test_imgsz_must_be_a_multiple_of_32(imgsz, near):
-    with pytest.raises(WorkbenchError, match=f"multiple of 32.*use {near}"):
+def test_imgsz_must_be_a_multiple_of_32(imgsz, near, bad_input):
+    with pytest.raises(WorkbenchError, match=f"multiple of 32.*use {near}") as error:
         check_imgsz(imgsz)
+    bad_input("training", f"imgsz={imgsz!r}", error.value)
     assert check_imgsz(96) == 96

@@ -359,8 +359,9 @@ def test_not_strict_loads_what_fits_and_reports_the_rest():
         ({"epoch": 3, "optimizer": {}}, "holds no named tensors \\(entries epoch, optimizer\\)"),
     ],
 )
-def test_sources_that_are_none(source, match):
-    refused(small("starnet"), source, match)
+def test_sources_that_are_none(source, match, bad_input):
+    given = type(source).__name__ if isinstance(source, nn.Module) else repr(source)
+    bad_input("weights", f"load_weights(net, {given})", refused(small("starnet"), source, match))
 
 
 def test_a_model_without_memory_is_refused():
@@ -418,11 +419,12 @@ def broken_files(folder: Path) -> dict[str, str]:
     }
 
 
-def test_broken_and_hostile_files_are_refused_in_one_line_and_never_executed(tmp_path):
+def test_broken_and_hostile_files_are_refused_in_one_line_and_never_executed(tmp_path, bad_input):
     model = small("starnet")
     for name, says in broken_files(tmp_path).items():
         message = refused(model, tmp_path / name, says)
         assert str(tmp_path / name) in message
+        bad_input("weights", f"a file: {Path(name).stem.replace('_', ' ')}", message)
         assert len(message) < 500
         assert "weights_only" not in message, "torch's advice to read the file unsafely must not reach the user"
     assert not (tmp_path / "executed").exists()
