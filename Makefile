@@ -9,7 +9,7 @@ PINS    := pyproject.toml constraints.txt
 TRY     := python3.11 python3.12 python3.13 python3 python
 FITS    := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
-.PHONY: help lab test test-full check bench e2e
+.PHONY: help book lab test test-full check bench e2e
 
 help:
 	@echo "make lab        JupyterLab on notebooks/00_start_here.ipynb   (ARGS=\"--no-browser --port 8899\")"
@@ -18,6 +18,7 @@ help:
 	@echo "make check      ruff, nbstripout and mypy only"
 	@echo "make bench      speed of the plug: ratios of one interleaved run"
 	@echo "make e2e        the tests that drive a real browser"
+	@echo "make book       every lesson, run, as pages in site/ that need no network"
 
 lab: $(VENV)/.lab
 	@$(BIN)/python -m workbench lab $(ARGS)
@@ -37,6 +38,9 @@ bench: $(VENV)/.test
 e2e: $(VENV)/.test
 	@$(BIN)/python -m pytest tests/e2e -m browser $(ARGS)
 
+book: $(VENV)/.book
+	@$(BIN)/python docs/build.py $(ARGS)
+
 $(BIN)/python:
 	@for python in $(or $(PYTHON),$(TRY)); do \
 	  if $$python -c '$(FITS)' 2>/dev/null; then \
@@ -53,4 +57,8 @@ $(VENV)/.lab: $(PINS) | $(BIN)/python
 
 $(VENV)/.test: $(PINS) | $(BIN)/python
 	$(PIP) -e ".[dev,runtimes,reference]"
+	@touch $(VENV)/.lab $@
+
+$(VENV)/.book: $(PINS) | $(BIN)/python
+	$(PIP) -e ".[book,runtimes,reference]"
 	@touch $(VENV)/.lab $@

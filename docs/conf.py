@@ -14,7 +14,7 @@ extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "sphinx_mathjax_offline",  # formulas without a CDN
+    "sphinx-mathjax-offline",  # formulas without a CDN
 ]
 exclude_patterns = ["**/.ipynb_checkpoints", "jupyter_execute"]
 suppress_warnings = ["mystnb.unknown_mime_type", "myst.header", "misc.highlighting_failure"]
