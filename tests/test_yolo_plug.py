@@ -30,6 +30,8 @@ PATCHES = [
     "GFLOPs",
     "the ramp",
     "before an export",
+    "font of a dataset",
+    "font of labels",
 ]
 
 

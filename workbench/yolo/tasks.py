@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ultralytics.data import utils as ultralytics_data
 from ultralytics.engine import model as ultralytics_model
 from ultralytics.nn import tasks as ultralytics_tasks
+from ultralytics.utils import plotting as ultralytics_plotting
 from ultralytics.utils import torch_utils as ultralytics_torch
 from ultralytics.utils.callbacks import default_callbacks
 
@@ -146,6 +148,20 @@ PATCHES = (
         "on_export_start",
         lambda theirs: [*theirs, refuse_unfinished, name_missing_extra],
         "an unfinished ramp cannot be merged; and a missing package is answered with the extra that brings it",
+    ),
+    Patch(
+        "font of a dataset",
+        ultralytics_data,
+        "check_font",
+        wrappers.wrap_check_font,
+        "every training asks the network for a font where Arial is not installed; here nothing opens a connection",
+    ),
+    Patch(
+        "font of labels",
+        ultralytics_plotting,
+        "check_font",
+        wrappers.wrap_check_font,
+        "the same, when boxes are drawn; both modules hold a reference of their own",
     ),
 )
 

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from matplotlib import font_manager
 from torch import nn
 from ultralytics.nn import tasks as ultralytics_tasks
-from ultralytics.utils import LOGGER
+from ultralytics.utils import LOGGER, USER_CONFIG_DIR
 from ultralytics.utils import torch_utils as ultralytics_torch
 
 from ..errors import WorkbenchError
@@ -143,6 +144,19 @@ def wrap_get_flops(theirs: Callable[..., Any]) -> Callable[..., Any]:
             return theirs(model, imgsz)
 
     return get_flops
+
+
+def wrap_check_font(theirs: Callable[..., Any]) -> Callable[..., Any]:
+    """Take the font of labels from this machine: every training asks for Arial, on the network where it is absent."""
+
+    @functools.wraps(theirs)
+    def check_font(font: str = "Arial.ttf") -> Any:
+        name = Path(font).name
+        if (USER_CONFIG_DIR / name).exists() or any(name in f.fname for f in font_manager.fontManager.ttflist):
+            return theirs(font)
+        return font_manager.findfont("DejaVu Sans")  # comes with matplotlib
+
+    return check_font
 
 
 def _has_ours(network: Any) -> bool:
