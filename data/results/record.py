@@ -11,6 +11,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from closest import choices, write_models
+
 import workbench as wb
 from workbench.errors import DataNotFoundError
 from workbench.train import Run, save_results
@@ -34,6 +36,27 @@ def coco128_320_5epochs() -> dict[str, dict[str, Any]]:
     return {f"{b or 'stock'}-seed0": {"backbone": b, **settings} for b in MODELS}
 
 
+def five_detectors() -> dict[str, dict[str, Any]]:
+    """The stock YOLO11n, and one transplant per family that costs about the same."""
+    entries = choices()
+    write_models(entries)
+    return {"stock": {}, **{entry.family: {"model": entry.model} for entry in entries}}
+
+
+def coco128_320_100epochs() -> dict[str, dict[str, Any]]:
+    """The article's 100 epochs at 320 pixels, one seed; val = train, as coco128 is."""
+    settings = {"data": wb.datasets.coco128(), "preset": "article-100", "imgsz": 320}
+    return {f"{label}-seed0": {**model, **settings} for label, model in five_detectors().items()}
+
+
+def shapes_128_converged(seeds: int = 3) -> dict[str, dict[str, Any]]:
+    """The five detectors on drawn images until the curves are flat; validated on images that were held out."""
+    data = wb.datasets.shapes(n_train=320, n_val=80, imgsz=128)
+    settings = {"data": data, "preset": "class", "epochs": 40}
+    models = five_detectors().items()
+    return {f"{label}-seed{s}": {**model, **settings, "seed": s} for s in range(seeds) for label, model in models}
+
+
 def memory_24_images() -> dict[str, dict[str, Any]]:
     """24 drawn images without augmentation, with an optimiser step per batch and with ultralytics' nominal batch."""
     data = wb.datasets.shapes(n_train=24, n_val=40, imgsz=96)
@@ -42,13 +65,20 @@ def memory_24_images() -> dict[str, dict[str, Any]]:
     return {f"nbs{nbs}": {"nbs": nbs, **settings} for nbs in (4, 64)}
 
 
-EXPERIMENTS = {f.__name__: f for f in (shapes_128_class, coco128_320_5epochs, memory_24_images)}
+EXPERIMENTS = {
+    f.__name__: f
+    for f in (
+        *(shapes_128_class, shapes_128_converged, memory_24_images),
+        *(coco128_320_5epochs, coco128_320_100epochs),
+    )
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("experiment", choices=EXPERIMENTS)
     parser.add_argument("--seeds", type=int, help="fewer or more than the experiment has, where it has several")
+    parser.add_argument("--only", help="train only the runs whose label begins with this")
     parser.add_argument("--finished", action="store_true", help="train nothing; write the table of what is finished")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--runs", type=Path, default=Path("runs/results"))
@@ -57,7 +87,7 @@ def main() -> None:
     several = {} if options.seeds is None else {"seeds": options.seeds}
     for label, settings in EXPERIMENTS[options.experiment](**several).items():
         folder = options.runs / f"{options.experiment}-{label}"
-        if options.finished and not is_finished(folder):
+        if not is_finished(folder) and (options.finished or not label.startswith(options.only or "")):
             continue
         runs[label] = run = finish(folder, settings, options.threads)
         for split in ("train", "val"):  # what was seen, and what was not
