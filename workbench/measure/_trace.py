@@ -94,7 +94,7 @@ class OpRecorder(TorchDispatchMode):
     """Append one `Op` per operator call; `where` is the stack of running modules, kept by `track_modules`."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.ops: list[Op] = []
         self.where: list[str] = [""]
         self.formulas = FlopCounterMode(display=False, custom_mapping=EXTRA_FORMULAS).flop_registry

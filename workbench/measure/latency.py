@@ -118,7 +118,10 @@ def latency(
     setting = Setting(batch, size, in_chans, threads, device, layout, form, seed, cold_cache, cuda_graph)
     plan = Plan(rounds, budget_s, sample_ms / 1e3, min(15, rounds), threads, seed)
     job = Job(named, setting, plan, x, allocator, count)
-    show, finish = (progress, lambda: None) if callable(progress) else reporter() if progress else (_silent, _silent)
+    show: Callable[[Progress], object] = progress if callable(progress) else _silent
+    finish: Callable[[], object] = _silent
+    if progress is True:
+        show, finish = reporter()
     try:
         outcome = _dispatch(job, process, stop, show)
     finally:

@@ -68,7 +68,7 @@ class BackboneLayer(RepConv):
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         touched = self.touched  # half precision, as in every checkpoint, is no other set of weights
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         if not touched:
             self.forget_touch()
         return self
