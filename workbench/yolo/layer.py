@@ -21,6 +21,8 @@ from ..backbones.ramp import ramp_value, ready_to_merge
 from ..backbones.reparam import to_deploy_
 from .rows import build
 
+_WORDS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # bytes of a number → integers of that size
+
 
 class BackboneLayer(RepConv):
     """A backbone that answers with the list [P2, P3, P4, P5]; the `Index` layers after it pick one each.
@@ -95,11 +97,11 @@ class BackboneLayer(RepConv):
 def _fingerprint(module: nn.Module) -> list[int]:
     """Return a checksum of each convolution's weights: equal as long as nobody writes them.
 
-    The bits are added as integers, because a sum of floats depends on the number of threads.
+    The bits are added as integers, because a sum of floats depends on the number of threads; eight bytes at a time,
+    because every detector that is built pays for it.
     """
-    bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}
-    weights = (p.detach() for p in module.parameters() if p.ndim > 1 and not p.is_meta)
-    sums = [w.view(bits[w.element_size()]).sum() for w in weights]
+    weights = (p.detach().flatten() for p in module.parameters() if p.ndim > 1 and not p.is_meta)
+    sums = [w.view(_WORDS[w.element_size() if w.nbytes % 8 else 8]).sum() for w in weights]
     return torch.stack(sums).tolist() if sums else []
 
 

@@ -17,7 +17,7 @@ from ultralytics.utils import torch_utils as ultralytics_torch
 
 from ..errors import WorkbenchError
 from ..measure import count
-from .layer import OURS, MobileOneUnit, backbone_layers
+from .layer import OURS, BackboneLayer, MobileOneUnit
 from .names import is_transplanted_rtdetr, load_named_yaml
 from .rows import expand, rows_of
 from .transfer import transfer
@@ -64,7 +64,9 @@ def wrap_initialize_weights(theirs: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(theirs)
     def initialize_weights(model: nn.Module) -> None:
-        norms = [m for layer in backbone_layers(model) for m in layer.modules() if isinstance(m, nn.BatchNorm2d)]
+        rows = getattr(model, "model", model).children()  # a backbone is a row; looking deeper would cost build time
+        layers = (row for row in rows if isinstance(row, BackboneLayer))
+        norms = [m for layer in layers for m in layer.modules() if isinstance(m, nn.BatchNorm2d)]
         own = [(m.eps, m.momentum) for m in norms]
         theirs(model)
         for m, (eps, momentum) in zip(norms, own, strict=True):
