@@ -53,24 +53,28 @@ def parts(detector: Any, x: Tensor) -> dict[str, tuple[Part, Any]]:
         WorkbenchError: not a detection network.
     """
     inner = getattr(detector, "model", None)
-    network = inner if isinstance(inner, nn.Module) and not isinstance(inner, nn.Sequential) else detector  # of YOLO(…)
-    rows, cfg = getattr(network, "model", None), getattr(network, "yaml", None)
+    network: Any = (
+        inner if isinstance(inner, nn.Module) and not isinstance(inner, nn.Sequential) else detector
+    )  # of YOLO(…)
+    rows: Any = getattr(network, "model", None)
+    cfg: Any = getattr(network, "yaml", None)
     if not isinstance(rows, nn.Sequential) or not isinstance(cfg, dict) or "head" not in cfg:
         raise WorkbenchError(
             f"{type(network).__name__} is no detection network of ultralytics; give YOLO(…) or its .model"
         )
-    last = len(rows) - 1
-    first_neck = len(rows) - len(cfg["head"])
-    if any(isinstance(row, BackboneLayer) for row in rows[first_neck:]):
+    layers: list[Any] = list(rows.children())
+    last = len(layers) - 1
+    first_neck = len(layers) - len(cfg["head"])
+    if any(isinstance(row, BackboneLayer) for row in layers[first_neck:]):
         raise WorkbenchError("the backbone stands in the YAML's head section; move its row into the section backbone")
     ranges = {"backbone": (0, first_neck), "neck": (first_neck, last), "head": (last, last + 1)}
     with torch.no_grad():
-        outputs = Part(list(rows), {}, list(range(len(rows)))).eval()(x)
+        outputs = Part(layers, {}, list(range(len(layers)))).eval()(x)
     cut = {}
     for name, (start, stop) in ranges.items():
-        chosen = list(rows[start:stop])
+        chosen = layers[start:stop]
         reads = {j for row in chosen for j in _reads(row) if j < start}
-        wanted = sorted({j for row in rows[stop:] for j in _reads(row) if start <= j < stop} | {stop - 1})
+        wanted = sorted({j for row in layers[stop:] for j in _reads(row) if start <= j < stop} | {stop - 1})
         part = Part(chosen, {j: outputs[j] for j in reads if j >= 0}, wanted).eval()
         cut[name] = (part, x if start == 0 else outputs[start - 1])
     return cut
