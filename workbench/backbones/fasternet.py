@@ -124,7 +124,9 @@ class Block(nn.Module):
         y = self.mlp(self.spatial_mixing(x))  # (B, C, H, W)
         if self.layer_scale is not None:
             y = y * self.layer_scale.reshape(1, -1, 1, 1)  # (B, C, H, W)
-        return x + self.drop_path(y)  # (B, C, H, W)
+        y = self.drop_path(y)
+        y += x  # (B, C, H, W)
+        return y
 
 
 class Stage(nn.Module):

@@ -11,7 +11,6 @@ One block in training:  ReLU( SE( Σ k × [conv → BN] + [1×1 conv → BN] + [
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -115,7 +114,7 @@ class MobileOneBlock(nn.Module):
 
         self.register_module("reparam_conv", None)  # its slot comes first: the order of the layers in use
         self.se = SEBlock(c2) if use_se else nn.Identity()
-        self.activation = nn.ReLU()
+        self.activation = nn.ReLU(inplace=True)  # the sum below is nobody else's
         self.rbr_skip = nn.BatchNorm2d(c1) if c1 == c2 and stride == 1 else None
         self.rbr_conv: nn.ModuleList | None = nn.ModuleList(
             branch(kernel_size, padding) for _ in range(num_conv_branches)
@@ -125,8 +124,10 @@ class MobileOneBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.reparam_conv is not None:
             return self.activation(self.se(self.reparam_conv(x)))  # (B, C2, H/s, W/s)
-        branches = (*(self.rbr_conv or ()), self.rbr_scale, self.rbr_skip)
-        y = functools.reduce(torch.add, (branch(x) for branch in branches if branch is not None))  # (B, C2, H/s, W/s)
+        first, *others = (b for b in (*(self.rbr_conv or ()), self.rbr_scale, self.rbr_skip) if b is not None)
+        y = first(x)  # (B, C2, H/s, W/s)
+        for branch in others:
+            y += branch(x)  # (B, C2, H/s, W/s)
         return self.activation(self.se(y))  # (B, C2, H/s, W/s)
 
     def reparameterize(self) -> None:

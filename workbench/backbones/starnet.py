@@ -106,14 +106,16 @@ class Block(nn.Module):
         self.f2 = ConvBN(dim, hidden, with_bn=False)
         self.g = ConvBN(hidden, dim)
         self.dwconv2 = ConvBN(dim, dim, 7, padding=3, groups=dim, with_bn=False)
-        self.act = nn.ReLU6()
+        self.act = nn.ReLU6(inplace=True)
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.dwconv(x)  # (B, C, H, W)
-        y = self.act(self.f1(y)) * self.f2(y)  # (B, rC, H, W), the star operation
-        y = self.dwconv2(self.g(y))  # (B, C, H, W)
-        return x + self.drop_path(y)  # (B, C, H, W)
+        a, b = self.act(self.f1(y)), self.f2(y)  # (B, rC, H, W) each
+        y = a * b if torch.is_grad_enabled() else a.mul_(b)  # (B, rC, H, W), the star operation; in place saves a map
+        y = self.drop_path(self.dwconv2(self.g(y)))  # (B, C, H, W)
+        y += x  # (B, C, H, W)
+        return y
 
 
 class StarNet(nn.Module):
@@ -134,7 +136,7 @@ class StarNet(nn.Module):
         dims, blocks = cfg.dims, cfg.blocks
         self.num_classes = num_classes
         self.feature_info = levels(dims, tuple(f"stages.{i}" for i in range(4)))
-        self.stem = nn.Sequential(ConvBN(in_chans, cfg.stem_width, 3, 2, 1), nn.ReLU6())
+        self.stem = nn.Sequential(ConvBN(in_chans, cfg.stem_width, 3, 2, 1), nn.ReLU6(inplace=True))
         drop_paths = torch.linspace(0, cfg.drop_path_rate, sum(blocks), device="cpu").tolist()
         self.stages = nn.ModuleList()
         c1 = cfg.stem_width

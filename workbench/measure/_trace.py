@@ -130,7 +130,8 @@ class OpRecorder(TorchDispatchMode):
         unique = {id(t): t for t in read}.values()
         moved = sum(_stored(t) * t.element_size() for t in unique) + sum(t.numel() * t.element_size() for t in outs)
         kind = "contraction" if formula else "copy" if name in _COPIES else "elementwise"
-        self.ops.append(Op(self.where[-1], name, kind, macs, elements, moved, tuple(outs[0].shape)))
+        shown = name.rstrip("_")  # in place or not, it is the same operator
+        self.ops.append(Op(self.where[-1], shown, kind, macs, elements, moved, tuple(outs[0].shape)))
 
 
 @contextmanager

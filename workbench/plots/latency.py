@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 HATCHES = ("", "///", "...", "xx", "\\\\", "++", "oo")
 
+COSTS = {"macs": "MACs", "activations": "elements written", "params": "parameters", "peak_bytes": "peak memory, bytes"}
+
 
 def latency_bars(result: Any, ax: Axes | None = None, log: bool = False) -> Axes:
     """Draw each candidate's median with its interquartile range, in the order measured.
@@ -120,7 +122,7 @@ def cost_against_latency(
     """Draw a cost of networks against their latency, with error bars and the front no network beats.
 
     Args:
-        rows: each with "candidate", `x`, "median_ms", and where known "iqr_ms".
+        rows: of a `measure.BackboneLab`, or each with "candidate", `x`, "median_ms", and where known "iqr_ms".
         x: the cost on the horizontal axis, such as "macs", "activations" or "params".
         xlabel: its label; default the name.
         ax: to draw into.
@@ -129,7 +131,8 @@ def cost_against_latency(
     Raises:
         WorkbenchError: no row has both numbers.
     """
-    good = [r for r in rows if r.get(x) and r.get("median_ms")]
+    good = [_as_point(r) for r in rows]
+    good = [r for r in good if r.get(x) and r.get("median_ms")]
     if not good:
         raise WorkbenchError(f"no row has both {x!r} and 'median_ms'")
     ax = axes(ax, figsize=(6.4, 4.2))
@@ -145,8 +148,17 @@ def cost_against_latency(
         line = [points[n] for n in pareto_front(points)]
         ax.plot(*zip(*line, strict=True), ls="--", color=PALETTE["grey"], lw=1, zorder=0, label="nobody beats these")
         ax.legend(fontsize=8)
-    ax.set(xscale="log", yscale="log", xlabel=xlabel or x, ylabel="latency, ms (median, half IQR)")
+    ax.set(xscale="log", yscale="log", xlabel=xlabel or COSTS.get(x, x), ylabel="latency, ms (median, half IQR)")
     return ax
+
+
+def _as_point(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a row of the backbone lab under the names of a `Latency` row; other rows as they are."""
+    if "latency_ms" not in row:
+        return row
+    name = row["backbone"] if row.get("form") == "deploy" else f"{row['backbone']}, {row.get('form')}"
+    times = {"median_ms": row["latency_ms"], "iqr_ms": row["high_ms"] - row["low_ms"]}
+    return {"candidate": name, **row, **times}
 
 
 def waterfall(parts: Sequence[Any], value: str = "macs", ax: Axes | None = None) -> Axes:

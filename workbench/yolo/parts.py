@@ -30,7 +30,8 @@ class Part(nn.Module):
     def forward(self, x: Any) -> dict[int, Any]:
         """Return row number → output; `x` is what the first of these rows reads if it reads the row before it."""
         known = dict(self.before)
-        for row in self.rows:
+        rows: Any = self.rows
+        for row in rows:
             if row.f != -1:
                 x = known[row.f] if isinstance(row.f, int) else [x if j == -1 else known[j] for j in row.f]
             x = row(x)
