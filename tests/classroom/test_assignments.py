@@ -1,0 +1,169 @@
+"""Tests of the tests: each assignment gives the right solution full marks, the release none, a wrong approach its own.
+
+The notebooks' cells run in this process, with replacements; the sandbox is tested elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import importlib.util
+import io
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from workbench.classroom.answers import Failed, load_answers
+
+ROOT = Path(__file__).resolve().parents[2] / "assignments"
+NAMES = sorted(p.parent.name for p in ROOT.glob("a?/a?.ipynb"))
+SEEDS = (1, 2)
+SOLUTION = re.compile(r"( *)### BEGIN SOLUTION\n.*?### END SOLUTION", re.S)
+every = pytest.mark.parametrize("name", NAMES)
+
+
+def wrong_of(name: str) -> dict[str, tuple[str, str, dict[str, float]]]:
+    spec = importlib.util.spec_from_file_location(f"wrong_{name}", ROOT / name / "wrong.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.WRONG
+
+
+def cells(name: str) -> list[Any]:
+    return nbformat.read(ROOT / name / f"{name}.ipynb", as_version=4).cells
+
+
+def meta(cell: Any) -> dict[str, Any]:
+    return cell.metadata.get("nbgrader", {})
+
+
+def graded_cells(name: str) -> dict[str, Any]:
+    return {c.id: c for c in cells(name) if c.cell_type == "code" and meta(c).get("grade")}
+
+
+def released(source: str) -> str:
+    return SOLUTION.sub(r"\1raise NotImplementedError()", source)
+
+
+def run(name: str, replaced: dict[str, str] | None = None, release: bool = False) -> dict[str, Any]:
+    """Run the student's cells (no test, no measurement or training) and return the names they define."""
+    names: dict[str, Any] = {"__name__": "student"}
+    with contextlib.redirect_stdout(io.StringIO()):
+        for cell in cells(name):
+            if cell.cell_type != "code" or meta(cell).get("grade") or cell.id.endswith("-run"):
+                continue
+            source = (replaced or {}).get(cell.id, released(cell.source) if release else cell.source)
+            exec(compile(source, f"{name}:{cell.id}", "exec"), names)
+    return names
+
+
+def call(function: Any, arguments: tuple[Any, ...]) -> Any:
+    try:
+        return function(*copy.deepcopy(arguments))
+    except Exception as e:
+        return Failed(f"{type(e).__name__}: {e}")
+
+
+def marks(name: str, names: dict[str, Any], seed: int) -> dict[str, tuple[float, str]]:
+    """Question → (points, message), decided as at grading time."""
+    answers = load_answers(ROOT / name / "answers.py")
+    inputs, table = answers.INPUTS(seed), {}
+    for q in answers.QUESTIONS:
+        given = [call(names[q.call], arguments) for arguments in inputs[q.id]]
+        fraction, message = q.compare(given, inputs[q.id])
+        table[q.id] = (q.points * fraction, message)
+    return table
+
+
+@pytest.fixture(autouse=True)
+def somewhere_else(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_five_assignments():
+    assert NAMES == ["a1", "a2", "a3", "a4", "a5"]
+
+
+@every
+def test_questions_are_the_graded_cells(name):
+    questions = load_answers(ROOT / name / "answers.py").QUESTIONS
+    assert {q.id: q.points for q in questions} == {i: meta(c)["points"] for i, c in graded_cells(name).items()}
+    assert 10 <= sum(q.points for q in questions) <= 20
+    by_hand = [c for c in cells(name) if c.cell_type == "markdown" and meta(c).get("grade")]
+    assert len(by_hand) == 1
+    above = cells(name)[cells(name).index(by_hand[0]) - 1].source
+    rubric = [float(p) for p in re.findall(r"\| *([\d.]+) *\|$", above, re.M)]
+    assert sum(rubric) == meta(by_hand[0])["points"]
+
+
+@every
+def test_cells_are_nbgraders(name):
+    ids = [c.id for c in cells(name)]
+    assert len(set(ids)) == len(ids)
+    for c in cells(name):
+        assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", c.id)
+        data = meta(c)
+        assert data.get("grade_id") == c.id
+        assert data["schema_version"] == 3
+        assert data["solution"] == (c.id.endswith("-answer"))
+        assert data["solution"] or data["locked"]
+        if c.cell_type == "code":
+            assert data["solution"] == ("### BEGIN SOLUTION" in c.source)
+            assert data["grade"] == ("### BEGIN HIDDEN TESTS" in c.source)
+            assert not c.outputs
+            assert c.execution_count is None
+
+
+@every
+@pytest.mark.parametrize("seed", SEEDS)
+def test_right_is_full_marks(name, seed):
+    names = run(name)
+    points = {q.id: q.points for q in load_answers(ROOT / name / "answers.py").QUESTIONS}
+    found = marks(name, names, seed)
+    assert {k: v[0] for k, v in found.items()} == points, found
+
+
+@every
+def test_release_is_zero(name):
+    found = marks(name, run(name, release=True), 1)
+    assert {v[0] for v in found.values()} == {0.0}, found
+    assert all("NotImplementedError" in v[1] for v in found.values()), found
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"), [(n, w) for n in NAMES for w in wrong_of(n)], ids=lambda v: v.replace(" ", "-")
+)
+def test_wrong_approaches_earn_exactly_their_marks(name, wrong):
+    """The comparison outside decides; the notebook's own tests agree on what is not fully right."""
+    cell, source, expected = wrong_of(name)[wrong]
+    assert cell in [c.id for c in cells(name)]
+    names = run(name, {cell: source})
+    full = {q.id: q.points for q in load_answers(ROOT / name / "answers.py").QUESTIONS}
+    assert expected, "a wrong approach that costs nothing is none"
+    for seed in SEEDS:
+        found = marks(name, names, seed)
+        assert {k: pytest.approx(v) for k, v in (full | expected).items()} == {k: v[0] for k, v in found.items()}, found
+        for question in expected:
+            assert found[question][1] != "right"
+    for question in expected:
+        with pytest.raises(Exception), contextlib.redirect_stdout(io.StringIO()):  # noqa: B017 - any error costs it
+            exec(compile(graded_cells(name)[question].source, question, "exec"), dict(names))
+
+
+@every
+def test_at_least_five_wrong_approaches(name):
+    assert len(wrong_of(name)) >= 5
+    touched = {q for _, _, expected in wrong_of(name).values() for q in expected}
+    assert touched == set(graded_cells(name)), "each question has a wrong approach that fails it"
+
+
+@every
+def test_no_stderr_and_one_thread(name):
+    setup = next(c for c in cells(name) if c.id == "setup").source
+    assert "set_threads(1)" in setup
+    assert not any("nbgrader" in c.source for c in cells(name) if c.cell_type == "code")
+    assert os.sep + "work" not in "".join(c.source for c in cells(name))

@@ -1,0 +1,1 @@
+"""The classroom: assignments that are graded by comparing answers outside the student's process."""
