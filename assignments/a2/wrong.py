@@ -1,0 +1,91 @@
+"""Wrong approaches to assignment 2 by name: what stands in a solution cell, and what each question then earns."""
+
+BLOCK = """
+class StarBlock(nn.Module):
+    def __init__(self, dim, ratio=4):
+        super().__init__()
+        self.dwconv = ConvBN(dim, dim, 7, groups=dim)
+        self.f1 = ConvBN(dim, ratio * dim, bn={bn})
+        self.f2 = ConvBN(dim, ratio * dim, bn=False)
+        self.g = ConvBN(ratio * dim, dim)
+        self.dwconv2 = ConvBN(dim, dim, 7, groups=dim, bn=False)
+
+    def forward(self, x):
+        y = self.dwconv(x)
+        y = {star}
+        return {out}
+"""
+SUM = "self.dwconv2(self.g(y))"
+STAR = "F.relu6(self.f1(y)) * self.f2(y)"
+
+
+def block(star: str = STAR, out: str = f"x + {SUM}", bn: bool = False) -> str:
+    """Return the source of a block with one mistake."""
+    return BLOCK.format(star=star, out=out, bn=bn)
+
+
+PHI = """
+def phi(x):
+    n, d = x.shape
+    i, j = torch.triu_indices(d, d, offset=1)
+    return torch.cat((torch.ones(n, 1), x, x * x, x[:, i] * x[:, j]), 1)
+"""
+ORDERED = """
+def phi(x):
+    pairs = (x[:, :, None] * x[:, None, :]).flatten(1)
+    return torch.cat((torch.ones(len(x), 1), math.sqrt(2) * x, pairs), 1)
+"""
+COST = """
+def block_cost(c, h, w, ratio=4):
+    weights = 98 * c + 3 * ratio * c * c
+    return {params}, {macs}
+"""
+CHANNELS = """
+def level_channels(base, width, multiple=8):
+    def near(v):
+        r = max(multiple, int(v + multiple / 2) // multiple * multiple)
+        return {rule}
+    return {levels}
+"""
+WRONG = {
+    "forgets linear terms and constant": (
+        "terms-answer", "def star_terms(d):\n    return d * (d + 1) // 2", {"terms-test": 1}),
+    "counts ordered pairs": ("terms-answer", "def star_terms(d):\n    return (d + 1) ** 2", {"terms-test": 1}),
+    "a float for a count": ("terms-answer", "def star_terms(d):\n    return (d + 1) * (d + 2) / 2", {"terms-test": 0}),
+    "A is not symmetric": (
+        "quadratic-answer",
+        "def quadratic_form(w1, b1, w2, b2):\n    return torch.outer(w1, w2), b1 * w2 + b2 * w1, b1 * b2",
+        {"quadratic-test": 2},
+    ),
+    "no cross terms of the biases": (
+        "quadratic-answer",
+        "def quadratic_form(w1, b1, w2, b2):\n"
+        "    o = torch.outer(w1, w2)\n"
+        "    return (o + o.T) / 2, torch.zeros_like(w1), b1 * b2",
+        {"quadratic-test": 1},
+    ),
+    "the sum is a product": (
+        "sum-answer", "def collapse(w1, b1, w2, b2):\n    return w1 * w2, b1 * b2", {"sum-test": 0}),
+    "features without the root of two": ("kernel-answer", PHI, {"kernel-test": 1}),
+    "features for ordered pairs": ("kernel-answer", ORDERED, {"kernel-test": 1}),
+    "no shortcut": ("block-answer", block(out=SUM), {"block-test": 2}),
+    "activation on both branches": (
+        "block-answer", block("F.relu6(self.f1(y)) * F.relu6(self.f2(y))"), {"block-test": 2}),
+    "activation after the product": ("block-answer", block("F.relu6(self.f1(y) * self.f2(y))"), {"block-test": 2}),
+    "a sum, not a star": ("block-answer", block("F.relu6(self.f1(y)) + self.f2(y)"), {"block-test": 1}),
+    "a BN too many": ("block-answer", block(bn=True), {"block-test": 0}),
+    "no biases, no BN": ("cost-answer", COST.format(params="weights", macs="weights * h * w"), {"cost-test": 1}),
+    "FLOPs for MACs": (
+        "cost-answer",
+        COST.format(params="weights + 7 * c + 2 * ratio * c", macs="2 * weights * h * w"),
+        {"cost-test": 1},
+    ),
+    "may lose more than a tenth": (
+        "channels-answer", CHANNELS.format(rule="r", levels="[near(base * width) * 2**i for i in range(4)]"),
+        {"channels-test": 1}),
+    "rounds each level": (
+        "channels-answer",
+        CHANNELS.format(rule="r + multiple * (r < 0.9 * v)", levels="[near(base * 2**i * width) for i in range(4)]"),
+        {"channels-test": 0.5},
+    ),
+}  # fmt: skip
