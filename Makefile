@@ -16,7 +16,7 @@ help:
 	@echo "make test       everything CI runs; ends with the times"
 	@echo "make test-full  the same and the tests that take minutes each"
 	@echo "make check      ruff, nbstripout and mypy only"
-	@echo "make bench      speed of the plug: ratios of one interleaved run"
+	@echo "make bench      what the plug costs, our backbones against timm's, and whether the intervals hold; 10 minutes"
 	@echo "make e2e        the tests that drive a real browser"
 	@echo "make book       every lesson, run, as pages in site/ that need no network"
 
@@ -33,7 +33,8 @@ check: $(VENV)/.test
 	@$(BIN)/python .ci/suite.py --only check $(ARGS)
 
 bench: $(VENV)/.test
-	@$(BIN)/python -m workbench.yolo.bench $(ARGS)
+	@$(BIN)/python -m workbench.yolo.bench
+	@$(BIN)/python -m workbench.measure.bench $(ARGS)
 
 e2e: $(VENV)/.test
 	@$(BIN)/python -m pytest tests/e2e -m browser $(ARGS)

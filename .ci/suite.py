@@ -65,6 +65,14 @@ def counts(report: Path) -> tuple[Counter[str], Counter[str]]:
     return outcomes, seconds
 
 
+def robustness(report: Path) -> tuple[str, str, float]:
+    """Compare the page of bad input with what the tests just saw; return a row of the table of times."""
+    command = [sys.executable, "docs/robustness.py", "--check", str(report)]
+    start = time.perf_counter()
+    code = subprocess.run(command, cwd=ROOT).returncode
+    return "robustness", "ok" if code == 0 else f"FAILED ({code})", time.perf_counter() - start
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="also the tests marked long")
@@ -87,6 +95,8 @@ def main() -> int:
             code = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, env=environment(args.workers)).returncode
             rows.append((section, "ok" if code == 0 else f"FAILED ({code})", time.perf_counter() - start))
             report = Path(folder) / f"{section}.xml"
+            if section == "tests" and code == 0:
+                rows.append(robustness(report))
             outcomes, seconds = counts(report) if report.exists() else (Counter(), Counter())
             if code and not outcomes["failed"]:
                 outcomes["failed"] += 1  # a linter, or a run that broke before its first test
