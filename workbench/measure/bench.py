@@ -1,8 +1,9 @@
 """The ruler's own benchmark: ``python -m workbench.measure.bench``. Our backbones against timm's, and a self-test.
 
-Two sections. `rivals` times every family that timm has too, with the same weights, side by side in one interleaved run
-per setting. `selftest` asks whether the intervals of this machine hold what they say: a candidate against itself must
-cover 1, also while another process loads a core, and one with a tenth more work must come out slower.
+`rivals` times every family that timm has too, with the same weights, side by side in one interleaved run per setting;
+`memory` compares what both hold at once; `star` times StarNet's product against a sum. `selftest` asks whether the
+intervals of this machine hold what they say: a candidate against itself must cover 1, also while another process loads
+a core, and one with a tenth more work must come out slower.
 """
 
 from __future__ import annotations
@@ -11,8 +12,6 @@ import argparse
 import csv
 import json
 import math
-import multiprocessing
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,14 @@ from typing import Any
 from ._table import text_table
 from .candidates import factory
 from .count import count
+from .environment import environment
 from .latency import latency
-from .rivals import ours
+from .memory import peak_memory
+from .published import published
+from .rivals import ours, theirs
 from .roofline import roofline
 from .runtimes import available
+from .selftest import image, selftest, work
 from .timing import Latency
 
 NAMES = ("fasternet_t0", "starnet_s1", "mobileone_s0")
@@ -32,7 +35,7 @@ COLUMNS = (
     *("run", "network", "batch", "threads", "candidate", "median_ms", "q1_ms", "q3_ms", "n", "dropped", "clock"),
     *("ratio_to_timm", "low", "high"),
 )
-TRIALS, NEEDED = 40, 34
+SECTIONS = ("selftest", "memory", "star", "rivals")
 Row = dict[str, Any]
 
 
@@ -91,14 +94,16 @@ def verdicts(rows: Sequence[Row], peak_gflops: float | None = None) -> list[str]
         f"; not at {r['network']} batch {r['batch']} threads {r['threads']} ({r['ratio_to_timm']:.3f})" for r in missed
     )
     lines.append(f"train form: the interval reaches 1.0 in {len(train) - len(missed)} of {len(train)} settings{where}")
-    best = [max(_of(rows, r, "ours deploy nchw", "ours deploy channels_last"), key=_ratio) for r in train]
-    lines.append(f"deploy form, both in their best layout: geometric mean {_mean(best):.3f} (required 1.0, goal 1.2)")
+    best = geometric_mean(best_deploy(rows))
+    lines.append(f"deploy form, both in their best layout: geometric mean {best:.3f} (required 1.0, goal 1.2)")
     fast = [
         max(_of(rows, r, "ours deploy onnxruntime", "ours deploy openvino"), key=_ratio, default=None) for r in train
     ]
     known = [r for r in fast if r]
     if known:
-        lines.append(f"best runtime: geometric mean {_mean(known):.2f} × timm's eager inference form (target 2.5)")
+        lines.append(
+            f"best runtime: geometric mean {geometric_mean(known):.2f} × timm's eager inference form (target 2.5)"
+        )
     if peak_gflops:
         one = [r for r in known if (r["network"], r["batch"], r["threads"]) == ("mobileone_s0", 1, 1)]
         for r in one:
@@ -119,61 +124,57 @@ def _ratio(row: Row) -> float:
     return float(row["ratio_to_timm"])
 
 
-def _mean(rows: Sequence[Row]) -> float:
+def best_deploy(rows: Sequence[Row]) -> list[Row]:
+    """Return our deploy form in its faster layout, one row per network and setting."""
+    settings = [r for r in rows if r["candidate"] == "ours train"]
+    return [max(_of(rows, r, "ours deploy nchw", "ours deploy channels_last"), key=_ratio) for r in settings]
+
+
+def geometric_mean(rows: Sequence[Row]) -> float:
+    """Return the geometric mean of the ratios to timm: above 1, ours is faster."""
     return math.exp(sum(math.log(_ratio(r)) for r in rows) / len(rows))
 
 
-def work(k: int) -> Any:
-    """Return a callable that runs one small convolution k times."""
-    import torch
-
-    conv = torch.nn.Conv2d(32, 32, 3, padding=1).eval()
-
-    def run(x: Any) -> Any:
-        y = x
-        for _ in range(k):
-            y = conv(x)
-        return y
-
-    return run
-
-
-def selftest(trials: int = TRIALS) -> list[Row]:
-    """Return how often the intervals held what they say, quiet and with a loaded core."""
+def memory(run: int, names: Sequence[str] = NAMES) -> list[Row]:
+    """Return the peak memory of both implementations in both forms, exactly: the weights, and all live activations."""
     rows = []
-    for loaded in (False, True):
-        burner = multiprocessing.get_context("spawn").Process(target=_burn, daemon=True) if loaded else None
-        if burner:
-            burner.start()
-            time.sleep(1)
-        try:
-            covered = slower = 0
-            for trial in range(trials):
-                made = {"a": work(20), "again": work(20), "more": work(22)}
-                r = latency(
-                    made, x=_image(), rounds=25, budget_s=10, sample_ms=5, process="here", count=False, progress=False,
-                    seed=trial,
-                )  # fmt: skip
-                same, more = r.ratio("again"), r.ratio("more")
-                covered += same.low <= 1 <= same.high
-                slower += more.low > 1
-        finally:
-            if burner:
-                burner.kill()
-                burner.join()
-        rows.append({"loaded": loaded, "trials": trials, "covered": covered, "slower": slower, "needed": NEEDED})
+    for name in names:
+        for form in ("train", "deploy"):
+            for batch in (1, 32):
+                for who, build in (("timm", theirs), ("ours", ours)):
+                    found = peak_memory(build(name, form), _zeros(batch))
+                    rows.append({
+                        "run": run, "network": name, "form": form, "batch": batch, "who": who,
+                        "weights_mib": found.weights / 2**20, "activations_mib": found.activations / 2**20,
+                    })  # fmt: skip
     return rows
 
 
-def _image() -> Any:
+def _zeros(batch: int) -> Any:
     import torch
 
-    return torch.rand(1, 32, 28, 28)
+    return torch.zeros(batch, 3, 224, 224)  # (B, 3, H, W)
 
 
-def _burn() -> None:
-    while True:
-        math.sqrt(2)
+def star(
+    run: int, names: Sequence[str] = ("starnet_s1", "starnet_s2", "starnet_s3", "starnet_s4")
+) -> tuple[list[Row], Row]:
+    """Time StarNet with its star and with a sum in its place, eager and in ONNX Runtime, beside the paper's times."""
+    printed = {(r["paper"], r["model"]): r["value"] for r in published("latency") if "Xeon" in str(r["device"])}
+    rows: list[Row] = []
+    env: Row = {}
+    for runtime in ("eager", *(r for r in available() if r == "onnxruntime")):
+        for name in names:
+            made = {f: factory(f"workbench.measure.rivals:{f}", name, runtime=runtime) for f in ("summed", "ours")}
+            result = latency(made, imgsz=224, count=False, progress=False, budget_s=30, seed=run)
+            r, env = result.ratio("ours", "summed"), dict(result.env)
+            paper = [printed.get((p, name)) for p in ("StarNet, table of comparisons", "StarNet, sum instead of star")]
+            rows.append({
+                "run": run, "network": name, "runtime": runtime, "star_ms": result.median_ms("ours"),
+                "sum_ms": result.median_ms("summed"), "star_over_sum": r.ratio, "low": r.low, "high": r.high,
+                "paper_star_ms": paper[0], "paper_sum_ms": paper[1],
+            })  # fmt: skip
+    return rows, env
 
 
 def save(path: Path, rows: Sequence[Row], run: int, env: Row, command: str) -> None:
@@ -195,28 +196,44 @@ def save(path: Path, rows: Sequence[Row], run: int, env: Row, command: str) -> N
     path.with_suffix(".json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
 
 
+def _command(section: str) -> str:
+    return f"python -m workbench.measure.bench {section}"
+
+
 def main() -> None:
     """Measure, print, and save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("section", nargs="*", help="rivals, selftest (default both)")
+    parser.add_argument("section", nargs="*", help=f"some of {', '.join(SECTIONS)} (default all)")
     parser.add_argument(
         "--out", type=Path, default=Path("runs/bench"), help="folder; data/results keeps what is committed"
     )
     parser.add_argument("--run", type=int, default=1, help="number under which the rows are kept")
     options = parser.parse_args()
-    sections = options.section or ["rivals", "selftest"]
+    sections = options.section or SECTIONS
+    if unknown := set(sections) - set(SECTIONS):
+        parser.error(f"unknown section {', '.join(sorted(unknown))}; expected some of {', '.join(SECTIONS)}")
     if "selftest" in sections:
         found = [{"run": options.run, **row} for row in selftest()]
-        env = dict(latency({"a": work(1)}, x=_image(), rounds=1, process="here", count=False, progress=False).env)
-        save(options.out / "bench_selftest", found, options.run, env, "python -m workbench.measure.bench selftest")
+        env = dict(latency({"a": work(1)}, x=image(), rounds=1, process="here", count=False, progress=False).env)
+        save(options.out / "bench_selftest", found, options.run, env, _command("selftest"))
         print(
             text_table(list(found[0]), [[str(v) for v in row.values()] for row in found], "intervals on this machine")
         )
+    if "memory" in sections:
+        found = memory(options.run)
+        save(options.out / "bench_memory", found, options.run, environment("cpu"), _command("memory"))
+        print(
+            text_table(list(found[0]), [list(row.values()) for row in found], "peak memory of one forward pass, exact")
+        )
+    if "star" in sections:
+        found, env = star(options.run)
+        save(options.out / "bench_star", found, options.run, env, _command("star"))
+        print(text_table(list(found[0]), [list(row.values()) for row in found], "StarNet: the star against a sum"))
     if "rivals" in sections:
         roof = roofline(threads=1, progress=False)
         rows, env = rivals(options.run)
         env |= {"peak_gflops_1_thread": roof.peak_gflops}
-        save(options.out / "bench_rivals", rows, options.run, env, "python -m workbench.measure.bench rivals")
+        save(options.out / "bench_rivals", rows, options.run, env, _command("rivals"))
         shown = [[r["network"], f"{r['batch']}/{r['threads']}", r["candidate"], r["median_ms"],
                   f"{r['ratio_to_timm']:.3f} [{r['low']:.3f}, {r['high']:.3f}]"] for r in rows]  # fmt: skip
         print(text_table(["network", "batch/threads", "candidate", "median ms", "timm / this"], shown))

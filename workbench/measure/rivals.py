@@ -1,4 +1,4 @@
-"""The same network with the same weights, as we write it and as timm does: what our own speed is measured against."""
+"""The same network in another hand: timm's with the same weights, and StarNet with a sum for its star."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import importlib
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .. import _torchvision
+from ..backbones import starnet
 from ..backbones.layouts import to_timm
 from ..backbones.registry import create_backbone, family_of
 from ..errors import MissingExtraError, WorkbenchError
@@ -52,6 +53,37 @@ def theirs(name: str, form: str = "deploy", seed: int = 0) -> nn.Module:
     net = timm.create_model(name, pretrained=False, num_classes=1000).eval()
     net.load_state_dict(to_timm(ours(name, "train", seed).state_dict(), family))
     return merge(net).eval() if form == "deploy" else net
+
+
+class SumBlock(starnet.Block):
+    """StarNet's block with the star replaced by a sum, as in the paper's ablation: the same parameters and MACs."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.dwconv(x)  # (B, C, H, W)
+        a, b = self.act(self.f1(y)), self.f2(y)  # (B, rC, H, W) each
+        y = a + b if torch.is_grad_enabled() else a.add_(b)  # (B, rC, H, W)
+        y = self.drop_path(self.dwconv2(self.g(y)))  # (B, C, H, W)
+        y += x  # (B, C, H, W)
+        return y
+
+
+def summed(name: str, form: str = "deploy", seed: int = 0) -> nn.Module:
+    """Return a StarNet as `ours` does, every star in it a sum.
+
+    >>> net = summed("starnet_s050")
+    >>> sum(type(m) is SumBlock for m in net.modules())
+    6
+
+    Raises:
+        WorkbenchError: not a StarNet.
+    """
+    if family_of(name) != "starnet":
+        raise WorkbenchError(f"{name!r} has no star to replace; expected a variant of starnet")
+    net = ours(name, form, seed)
+    for module in net.modules():
+        if type(module) is starnet.Block:
+            module.__class__ = SumBlock
+    return net
 
 
 def _timm() -> tuple[Any, Any]:
