@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+
 import pytest
 import torch
 from families import table
@@ -11,9 +14,9 @@ from torch import nn
 
 import workbench as wb
 from workbench.errors import WorkbenchError
-from workbench.measure import backbone_lab, costs, peak_memory, published_correlation, rank_correlation
+from workbench.measure import backbone_lab, bench, costs, peak_memory, published_correlation, rank_correlation
 from workbench.measure.correlation import spearman
-from workbench.measure.rivals import ours, theirs
+from workbench.measure.rivals import ours, summed, theirs
 
 QUICK = {"imgsz": 32, "rounds": 3, "budget_s": 20, "sample_ms": 1, "progress": False, "process": "here"}
 
@@ -138,3 +141,39 @@ def test_the_rival_is_the_same_network_with_the_same_weights(name, form):
 def test_no_rival_for_vanillanet():
     with pytest.raises(WorkbenchError, match="timm has no 'vanillanet_5'"):
         theirs("vanillanet_5")
+
+
+@torch.inference_mode()
+def test_a_sum_for_the_star_costs_the_same_and_computes_something_else():
+    star, total = ours("starnet_s050"), summed("starnet_s050")
+    x = torch.rand(1, 3, 64, 64)
+    counted = [wb.measure.count(net, x) for net in (star, total)]
+    assert counted[0].macs == counted[1].macs
+    assert counted[0].params == counted[1].params
+    assert not torch.allclose(star(x), total(x), rtol=1e-3)
+    assert counted[0].by_operator()["mul"]["calls"] == counted[1].by_operator()["add"]["calls"] - 6  # six shortcuts
+    with pytest.raises(WorkbenchError, match="no star to replace"):
+        summed("fasternet_t0")
+
+
+def test_the_recorded_runs_hold_what_the_bench_asks():
+    """Every setting twice, the required mean reached, and intervals that held on a real machine."""
+    folder = Path(bench.__file__).parents[2] / "data" / "results"
+    rows = list(csv.DictReader((folder / "bench_rivals.csv").open(encoding="utf-8")))
+    numeric = [{k: _number(v) for k, v in row.items()} for row in rows]
+    assert {r["run"] for r in numeric} == {1, 2}
+    assert {(r["batch"], r["threads"]) for r in numeric} == set(bench.SETTINGS)
+    for run in (1, 2):
+        own = [r for r in numeric if r["run"] == run]
+        best = bench.best_deploy(own)
+        assert len(best) == len(bench.SETTINGS) * len(bench.NAMES)
+        assert bench.geometric_mean(best) >= 1.0
+    tested = list(csv.DictReader((folder / "bench_selftest.csv").open(encoding="utf-8")))
+    assert all(int(r["covered"]) >= 34 and int(r["slower"]) >= 34 for r in tested)
+
+
+def _number(text: str) -> float | int | str:
+    try:
+        return int(text) if text.isdigit() else float(text)
+    except ValueError:
+        return text

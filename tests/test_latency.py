@@ -252,12 +252,18 @@ def test_no_number_travels_alone(tiny):
         assert part in tiny._repr_html_()
 
 
-def test_save_and_load(tiny, tmp_path):
-    file = tiny.save(tmp_path / "run")
+@pytest.mark.parametrize("name", ["run", "run.csv", "run.parquet"])
+def test_save_and_load(tiny, tmp_path, name):
+    file = tiny.save(tmp_path / name)
     again = Latency.load(file)
     assert again.samples == dict(tiny.samples)
     assert str(again) == str(tiny)
-    assert file.read_text().splitlines()[0] == "candidate,round,wall_s,cpu_s,runs,faults,kept"
+    if file.suffix == ".csv":
+        assert file.read_text().splitlines()[0] == "candidate,round,wall_s,cpu_s,runs,faults,kept"
+    else:
+        file.write_bytes(file.read_bytes()[:40])
+        with pytest.raises(WorkbenchError, match="not a saved latency"):
+            Latency.load(file)
     (tmp_path / "run.json").unlink()
     with pytest.raises(WorkbenchError, match="not a saved latency"):
         Latency.load(file)

@@ -15,6 +15,7 @@ from .environment import describe
 from .stats import Ratio, Sample, Summary, judge, paired_ratio, summarise
 
 COLUMNS = ("candidate", "round", "wall_s", "cpu_s", "runs", "faults", "kept")
+SCHEMA = dict(zip(COLUMNS, (str, int, float, float, int, float, int), strict=True))
 ENDINGS = {"budget": "the budget was spent before all rounds", "cancelled": "cancelled; finished rounds are kept"}
 
 
@@ -106,15 +107,24 @@ class Latency:
         return html_table(*self._table())
 
     def save(self, path: str | Path) -> Path:
-        """Write every sample as tidy CSV, and environment and counts as JSON beside it; return the CSV's path."""
-        file = Path(path).with_suffix(".csv")
-        with file.open("w", newline="", encoding="utf-8") as f:
-            writer = csv.writer(f)
-            writer.writerow(COLUMNS)
-            for name, samples in self.samples.items():
-                for s, kept in zip(samples, judge(samples, self.threads).kept, strict=True):
-                    cpu = "" if s.cpu_s is None else repr(s.cpu_s)
-                    writer.writerow([name, s.round, repr(s.wall_s), cpu, s.runs, repr(s.faults), int(kept)])
+        """Write every sample as a tidy table, and environment and counts as JSON beside it; return the table's path.
+
+        Args:
+            path: ending in ``.parquet`` for Parquet (written by polars); anything else is CSV.
+        """
+        file = _table_file(path)
+        rows = [
+            dict(zip(COLUMNS, (name, s.round, s.wall_s, s.cpu_s, s.runs, s.faults, int(kept)), strict=True))
+            for name, samples in self.samples.items()
+            for s, kept in zip(samples, judge(samples, self.threads).kept, strict=True)
+        ]
+        if file.suffix == ".parquet":
+            _polars().DataFrame(rows, schema=SCHEMA).write_parquet(file)
+        else:
+            with file.open("w", newline="", encoding="utf-8") as f:
+                writer = csv.DictWriter(f, COLUMNS)
+                writer.writeheader()
+                writer.writerows({k: repr(v) if isinstance(v, float) else v for k, v in row.items()} for row in rows)
         meta = {
             "environment": dict(self.env),
             "baseline": self.baseline,
@@ -132,16 +142,36 @@ class Latency:
         Raises:
             WorkbenchError: a file is missing or is not one of ours.
         """
-        file = Path(path).with_suffix(".csv")
+        file = _table_file(path)
         try:
             meta = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
             samples: dict[str, list[Sample]] = {n: [] for n in meta["candidates"]}
-            with file.open(newline="", encoding="utf-8") as f:
-                for row in csv.DictReader(f):
-                    cpu = float(row["cpu_s"]) if row["cpu_s"] else None
-                    samples[row["candidate"]].append(
-                        Sample(int(row["round"]), float(row["wall_s"]), cpu, int(row["runs"]), float(row["faults"]))
-                    )
+            for row in _read_table(file):
+                cpu = None if row["cpu_s"] in ("", None) else float(row["cpu_s"])
+                samples[row["candidate"]].append(
+                    Sample(int(row["round"]), float(row["wall_s"]), cpu, int(row["runs"]), float(row["faults"]))
+                )
             return cls(samples, meta["environment"], meta["baseline"], meta["ending"], meta["macs"])
         except (OSError, KeyError, TypeError, ValueError) as e:
             raise WorkbenchError(f"{file} is not a saved latency result with its JSON beside it ({e})") from e
+
+
+def _table_file(path: str | Path) -> Path:
+    file = Path(path)
+    return file if file.suffix == ".parquet" else file.with_suffix(".csv")
+
+
+def _read_table(file: Path) -> list[dict[str, Any]]:
+    if file.suffix == ".parquet":
+        try:
+            return list(_polars().read_parquet(file).to_dicts())
+        except _polars().exceptions.PolarsError as e:
+            raise ValueError(f"no readable Parquet file: {e}") from e
+    with file.open(newline="", encoding="utf-8") as f:
+        return list(csv.DictReader(f))
+
+
+def _polars() -> Any:
+    import polars  # comes with ultralytics
+
+    return polars
