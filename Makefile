@@ -57,7 +57,7 @@ $(VENV)/.lab: $(PINS) | $(BIN)/python
 	@touch $@
 
 $(VENV)/.test: $(PINS) | $(BIN)/python
-	$(PIP) -e ".[dev,runtimes,reference]"
+	$(PIP) -e ".[dev,runtimes,reference,classroom]"
 	@touch $(VENV)/.lab $@
 
 $(VENV)/.book: $(PINS) | $(BIN)/python
