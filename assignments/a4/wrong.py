@@ -1,0 +1,37 @@
+"""Wrong approaches to assignment 4 by name: what stands in a solution cell, and what each question then earns."""
+
+from pathlib import Path
+
+import nbformat
+
+BOOK = {c.id: c.source for c in nbformat.read(Path(__file__).with_name("a4.ipynb"), as_version=4).cells}
+
+
+def change(cell: str, old: str, new: str) -> str:
+    """Return the right solution of a cell with one piece changed."""
+    assert BOOK[cell].count(old) == 1, (cell, old)
+    return BOOK[cell].replace(old, new)
+
+
+NOTHING = {"parse-test": 0, "loop-test": 0, "rtdetr-test": 0}
+WRONG = {
+    "four layers": ("layers-answer", change("layers-answer", "5 if", "4 if"), {"layers-test": 1}),
+    "shift from the first row only": (
+        "layers-answer",
+        "def first_layers(names, backbones):\n"
+        "    return [i + 4 * (i > 0 and names[0] in backbones) for i in range(len(names))]",
+        {"layers-test": 1},
+    ),
+    "later layers keep their numbers": (
+        "transplant-answer", change("transplant-answer", "layer - n_old + 5", "layer"), {"transplant-test": 1}),
+    "moves by five": (
+        "transplant-answer", change("transplant-answer", "layer - n_old + 5", "layer - 5"), {"transplant-test": 0}),
+    "no shift": ("parse-answer", change("parse-answer", "len(c2) - 1", "0"), NOTHING),
+    "shift by five": ("parse-answer", change("parse-answer", "len(c2) - 1", "len(c2)"), {"parse-test": 0}),
+    "input channels forgotten": ("parse-answer", change("parse-answer", "args = [ch[f], *args]", "pass"), NOTHING),
+    "no place for the empty layer": (
+        "loop-answer", change("loop-answer", "[None, *m(x)]", "list(m(x))"), {"loop-test": 0, "rtdetr-test": 0}),
+    "embed counts rows": (
+        "loop-answer", change("loop-answer", "if i in embed", "if m.i in embed"), {"loop-test": 0}),
+    "RT-DETR forgotten": ("rtdetr-answer", "def edit_rtdetr(text):\n    return text", {"rtdetr-test": 0}),
+}  # fmt: skip
