@@ -9,14 +9,19 @@ import contextlib
 import copy
 import importlib.util
 import io
+import linecache
 import os
 import re
+import sys
+import tempfile
+import types
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
 
+from workbench.backbones import registry
 from workbench.classroom.answers import Failed, load_answers
 
 ROOT = Path(__file__).resolve().parents[2] / "assignments"
@@ -51,13 +56,16 @@ def released(source: str) -> str:
 
 def run(name: str, replaced: dict[str, str] | None = None, release: bool = False) -> dict[str, Any]:
     """Run the student's cells (no test, no measurement or training) and return the names they define."""
-    names: dict[str, Any] = {"__name__": "student"}
+    student = sys.modules["student"] = types.ModuleType("student")
+    names = vars(student)
     with contextlib.redirect_stdout(io.StringIO()):
         for cell in cells(name):
             if cell.cell_type != "code" or meta(cell).get("grade") or cell.id.endswith("-run"):
                 continue
             source = (replaced or {}).get(cell.id, released(cell.source) if release else cell.source)
-            exec(compile(source, f"{name}:{cell.id}", "exec"), names)
+            where = f"{name}:{cell.id}"
+            linecache.cache[where] = (len(source), None, source.splitlines(keepends=True), where)  # as IPython does
+            exec(compile(source, where, "exec"), names)
     return names
 
 
@@ -82,6 +90,11 @@ def marks(name: str, names: dict[str, Any], seed: int) -> dict[str, tuple[float,
 @pytest.fixture(autouse=True)
 def somewhere_else(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # what a notebook writes goes with the test
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield
+    sys.modules.pop("mine", None)  # the file that assignment 5 writes
+    registry._custom.pop("Mine", None)
 
 
 def test_five_assignments():
