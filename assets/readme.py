@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import re
 import subprocess
 from pathlib import Path
@@ -72,9 +73,34 @@ def lessons() -> str:
     return "\n".join(lines)
 
 
+def speed() -> str:
+    """Return our speed against timm's as Markdown, from the recorded benchmark: geometric means, each run by itself."""
+    with (ROOT / "data" / "results" / "bench_rivals.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    runs = sorted({r["run"] for r in rows})
+    lines = ["| ours against timm's | " + " | ".join(f"run {r}" for r in runs) + " |", "| --- |" + " --- |" * len(runs)]
+    kinds = {
+        "train form, eager": ("ours train",),
+        "deploy form, eager, each in its better layout": ("ours deploy nchw", "ours deploy channels_last"),
+        "deploy form in the better of two runtimes": ("ours deploy onnxruntime", "ours deploy openvino"),
+    }
+    for what, candidates in kinds.items():
+        lines.append(f"| {what} | " + " | ".join(f"{_faster(rows, run, candidates):.2f} ×" for run in runs) + " |")
+    return "\n".join(lines)
+
+
+def _faster(rows: list[dict[str, str]], run: str, candidates: tuple[str, ...]) -> float:
+    best: dict[tuple[str, ...], float] = {}
+    for r in rows:
+        if r["run"] == run and r["candidate"] in candidates:
+            setting = (r["network"], r["batch"], r["threads"])
+            best[setting] = max(best.get(setting, 0.0), float(r["ratio_to_timm"]))
+    return math.exp(sum(map(math.log, best.values())) / len(best))
+
+
 def fill_in(text: str) -> str:
     """Return the README with what stands between its marks made anew."""
-    for mark, block in (("lessons", lessons()), ("table", table())):
+    for mark, block in (("lessons", lessons()), ("table", table()), ("speed", speed())):
         text = re.sub(
             rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", lambda m, b=block: f"{m[1]}{b}\n{m[2]}", text, flags=re.DOTALL
         )

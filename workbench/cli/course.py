@@ -37,6 +37,7 @@ def train(
     data: Annotated[str, typer.Option(help="shapes, coco128, coco128-held-out, or a dataset YAML.")] = "shapes",
     preset: Annotated[str, typer.Option(help="fast, class, article-100 or article-150.")] = "class",
     epochs: Annotated[int | None, typer.Option(help="Instead of the preset's.")] = None,
+    imgsz: Annotated[int | None, typer.Option(help="Image side in pixels, instead of the preset's.")] = None,
     seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Run folder.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this interrupted run.")] = None,
@@ -55,7 +56,8 @@ def train(
         "data": _dataset(data),
         "preset": preset,
     }
-    settings |= {"epochs": epochs, "seed": seed, "out": out} | dict(_key_value(text) for text in overrides or [])
+    settings |= {"epochs": epochs, "seed": seed, "out": out} | ({"imgsz": imgsz} if imgsz is not None else {})
+    settings |= dict(_key_value(text) for text in overrides or [])
     print(run(**settings))
 
 

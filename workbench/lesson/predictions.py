@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 from collections.abc import Sequence
 from numbers import Real
@@ -32,6 +33,21 @@ def show(value: Any) -> str:
     return f"{number:,.0f}" if abs(number) >= 1e4 else f"{number:.4g}"
 
 
+def as_number(text: str, unit: str = "") -> float | str:
+    """Return the number that a text writes out, or the text itself: a learner may type ``"1/16"`` or ``"71 %"``.
+
+    >>> as_number("1/16"), as_number("71 %"), as_number("71 %", unit="% of the MACs"), as_number("P3")
+    (0.0625, 0.71, 71.0, 'P3')
+    """
+    written = re.fullmatch(r"([-+\d.,e]+)(?:/([\d.,]+))?(%?)", text.replace(" ", ""))
+    try:
+        top, bottom, percent = (written[1], written[2] or "1", written[3]) if written else ("", "1", "")
+        value = float(top.replace(",", "")) / float(bottom.replace(",", ""))
+    except (ValueError, ZeroDivisionError):
+        return text
+    return value / 100 if percent and not unit.startswith("%") else value
+
+
 def predict(key: str, answer: Any = ..., unit: str = "", *, choices: Sequence[Any] | None = None) -> None:
     """Record what you expect, before you run it. ``...`` means "not committed yet" and is no error.
 
@@ -48,6 +64,8 @@ def predict(key: str, answer: Any = ..., unit: str = "", *, choices: Sequence[An
     ✎ depth: your prediction is 13 layers
     """
     state = current()
+    if isinstance(answer, str) and choices is None:
+        answer = as_number(answer, unit)
     if choices is not None and answer is not ... and answer not in choices:
         raise WorkbenchError(f"predict({key!r}): {answer!r} is not one of the choices {', '.join(map(repr, choices))}")
     late = (
