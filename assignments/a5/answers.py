@@ -87,6 +87,8 @@ def _export(given: Sequence[Any], inputs: Sequence[tuple[Any, ...]]) -> Verdict:
     came = given[0]
     if isinstance(came, Failed):
         return Verdict(0.0, f"the file was not written or does not open: {came.error}")
+    if not isinstance(came, list | tuple):
+        return Verdict(0.0, f"(outputs, difference) were expected, came {type(came).__name__}")
     if wrong := difference([type(v).__name__ for v in came], ["int", "float"], "(outputs, difference)"):
         return Verdict(0.0, wrong)
     if came[0] != 4:
