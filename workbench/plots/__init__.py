@@ -19,6 +19,7 @@ _FIGURES: dict[str, str] = {  # function → module
     "counter_disagreement": "latency",
     "latency_bars": "latency",
     "pareto_front": "latency",
+    "rate_against_macs": "latency",
     "table1_heatmap": "latency",
     "waterfall": "latency",
     "cka_heatmap": "features",

@@ -152,6 +152,34 @@ def cost_against_latency(
     return ax
 
 
+def rate_against_macs(rows: Sequence[Mapping[str, Any]], ax: Axes | None = None) -> Axes:
+    """Draw what networks achieve per second against what they compute, with lines of equal latency between.
+
+    FasterNet paper, figure 2: few MACs help only as far as their rate does not fall.
+
+    Args:
+        rows: of a `measure.BackboneLab`.
+        ax: to draw into.
+    """
+    ax = axes(ax, figsize=(6.4, 4.2))
+    good = [_as_point(r) for r in rows]
+    xs, ys = [float(r["macs"]) for r in good], [float(r["gmacs_per_s"]) for r in good]
+    for r, x, y in zip(good, xs, ys, strict=True):
+        name = str(r["candidate"])
+        ax.plot(x, y, family_marker(name), color=family_colour(name), ms=8)
+    left, right, bottom, top = min(xs) / 2, max(xs) * 3, min(ys) / 1.6, max(ys) * 1.6
+    for ms in (1, 3, 10, 30, 100, 300):
+        at = np.geomspace(left, right, 2)
+        ax.plot(at, at / ms / 1e6, ls=":", color=PALETTE["grey"], lw=1, zorder=0)
+        edge = min(right, top * ms * 1e6)  # where the line leaves the picture
+        if left < edge <= right and bottom < edge / ms / 1e6:
+            ax.text(edge, edge / ms / 1e6, f"{ms} ms ", fontsize=8, color=PALETTE["grey"], ha="right", va="top")
+    label_points(ax, xs, ys, [str(r["candidate"]) for r in good])
+    ax.set(xscale="log", yscale="log", xlim=(left, right), ylim=(bottom, top))
+    ax.set(xlabel="MACs of one image", ylabel="achieved, 10⁹ MACs per second")
+    return ax
+
+
 def _as_point(row: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a row of the backbone lab under the names of a `Latency` row; other rows as they are."""
     if "latency_ms" not in row:
