@@ -15,6 +15,7 @@ _PANELS: dict[str, str] = {  # class → module
     "OperatorLab": "operator_lab",
     "Reparam": "reparam",
     "StarBoundary": "star_boundary",
+    "Training": "training",
     "Wiring": "wiring",
 }
 __all__ = list(_PANELS)

@@ -17,6 +17,7 @@ from ..errors import WorkbenchError
 from ..yolo import RTDETR
 from ..yolo.arguments import check_arguments
 from ..yolo.data import DatasetReport, check_imgsz, verify_dataset
+from .control import clear
 from .environment import environment
 from .models import model_name, one_line, open_detector, start_from
 from .preflight import check_resources, clear_folder, prepare_folder
@@ -182,6 +183,7 @@ def _run(
     record |= {"status": "running", "started": now(), "environment": environment(arguments.get("device") or "cpu")}
     before = record.get("seconds", 0.0)
     start = time.perf_counter()
+    clear(folder)
     _write_record(folder, record)
     (folder / "weights").mkdir(exist_ok=True)
     replace_text(folder / "weights" / "README.txt", NOTE)

@@ -14,6 +14,7 @@ from torch import nn
 
 from ..errors import WorkbenchError
 from ..settings import set_threads
+from .control import obey
 from .run import CURVES, read_curves, replace_bytes, write_curves
 
 PREVIOUS = "last-previous.pt"
@@ -64,6 +65,7 @@ class Watcher:
         for event in (
             "on_pretrain_routine_start",
             "on_train_start",
+            "on_train_batch_start",
             "on_val_start",
             "on_fit_epoch_end",
             "on_train_end",
@@ -80,6 +82,10 @@ class Watcher:
         self.device, self._trainer = trainer.device, trainer
         # registered after the EMA copied the model, so the hook never reaches a checkpoint
         self._hook = trainer.model.register_forward_hook(self._check_loss)
+
+    def on_train_batch_start(self, trainer: Any) -> None:
+        """Pause or stop where that is asked for."""
+        obey(self.folder)
 
     def on_val_start(self, validator: Any) -> None:
         """Keep the threads: the evaluation of best.pt selects its device anew."""
