@@ -21,9 +21,9 @@ from torch import nn
 
 import workbench as wb
 from workbench.errors import DataNotFoundError, WorkbenchError
-from workbench.settings import data_dir
 from workbench.train import PRESETS, Run, get_preset
 from workbench.train.models import open_detector
+from workbench.train.results import recorded
 from workbench.train.resume import prepare_resume
 from workbench.train.run import TRAIN_IS_VAL, read_curves, replace_bytes
 from workbench.train.watch import PREVIOUS, CheckpointPath, find_nan
@@ -448,10 +448,10 @@ def test_results_are_written_and_read_back(run, interrupted, tmp_path, monkeypat
         wb.train.load_results("tinny")
 
 
-@pytest.mark.parametrize("table", sorted((data_dir() / "results").glob("*.csv")), ids=lambda p: p.stem)
-def test_committed_results_are_complete_and_say_where_they_come_from(table):
-    found = wb.train.load_results(table.stem)
-    assert found.command.startswith(f"python data/results/record.py {table.stem}")
+@pytest.mark.parametrize("name", recorded())
+def test_committed_results_are_complete_and_say_where_they_come_from(name):
+    found = wb.train.load_results(name)
+    assert found.command.startswith(f"python data/results/record.py {name}")
     for label, record in found.runs.items():
         assert record["status"] == "finished"
         assert [row["epoch"] for row in found.curve(label)] == list(range(1, record["epochs"] + 1))

@@ -67,14 +67,24 @@ def save_results(runs: Mapping[str, Run], path: Path, command: str) -> Results:
     return Results(path.name, command, records, rows)
 
 
+def recorded() -> list[str]:
+    """Return the names of the recorded experiments; benchmarks, which lie beside them, are none.
+
+    >>> "memory_24_images" in recorded()
+    True
+    """
+    tables = (data_dir() / "results").glob("*.csv")
+    kept = [p.with_suffix(".json") for p in tables if p.with_suffix(".json").is_file()]
+    return sorted(p.stem for p in kept if "runs" in json.loads(p.read_text(encoding="utf-8")))
+
+
 def load_results(name: str) -> Results:
     """Read a recorded experiment from ``data/results``.
 
     Raises:
         DataNotFoundError: there is none of that name; the message lists what there is.
     """
-    folder = data_dir() / "results"
-    known = sorted(p.stem for p in folder.glob("*.csv") if p.with_suffix(".json").is_file())
+    folder, known = data_dir() / "results", recorded()
     if name not in known:
         hint = did_you_mean(name, known) or f"; there are {', '.join(known) or 'none'}"
         raise DataNotFoundError(f"no recorded results {name!r}{hint}")
