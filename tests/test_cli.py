@@ -108,6 +108,11 @@ WRONG = [  # arguments with {d} for the folder above; what the one line must nam
     ("train --data {d}/fake/data.yaml", "0.jpg"),
     ("train --resume {d}/run", "holds no training run"),
     ("train --preset fast --epochs none", "--epochs"),
+    ("sweep {d}/missing-grid.yaml", "no grid at"),
+    ("sweep {d}/broken.yaml", "not readable YAML"),
+    ("results nosuch", "no recorded results 'nosuch'"),
+    ("results {d}/run", "no recorded results"),
+    ("results shapes_128_class --plot {d}/curves.docx", "ending in .png, .svg, .pdf"),
 ]
 
 

@@ -29,6 +29,7 @@ _PUBLIC: dict[str, tuple[str, str | None]] = {
     "panels": ("panels", None),
     "lesson": ("lesson", None),
     "train": ("train", None),  # a callable module: wb.train(...) is one run
+    "sweep": ("sweep", None),  # likewise: wb.sweep(...) is many
     "doctor": ("health", "doctor"),
 }
 __all__ = [*_PUBLIC, "__version__"]
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from . import measure as measure
     from . import panels as panels
     from . import plots as plots
+    from . import sweep as sweep
     from . import train as train
     from .backbones.custom import register as register
     from .backbones.registry import create_backbone as create_backbone

@@ -13,7 +13,7 @@ from typing import cast
 import typer
 
 from ..errors import WorkbenchError
-from . import course, look, wire
+from . import course, look, runs, wire
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}  # for verbs that hand their options to a tool
 UsageError: type[Exception] = cast(type[Exception], typer.BadParameter.__mro__[1])  # typer does not export it
@@ -31,6 +31,8 @@ app.command("yolo", context_settings=PASS_ON, add_help_option=False)(wire.yolo)
 app.command("surgery")(wire.surgery)
 app.command("data")(course.data)
 app.command("train")(course.train)
+app.command("sweep")(runs.sweep)
+app.command("results")(runs.results)
 
 app.command("doctor")(course.doctor)
 app.command("lab", context_settings=PASS_ON, add_help_option=False)(course.lab)

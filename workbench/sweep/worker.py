@@ -1,0 +1,54 @@
+"""One run of a sweep to its end: begun, gone on with, or left alone when it is finished.
+
+``python -m workbench.sweep.worker FOLDER THREADS`` reads the job from standard input. A worker of its own process can
+be killed without taking the others along, and ends with the driver that started it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataNotFoundError, WorkbenchError
+from ..train import train
+from ..train.run import Run
+
+
+def finish(folder: Path, arguments: dict[str, Any], threads: int = 1) -> Run:
+    """Return a finished run in `folder`: the one that is there, resumed where it can be, or a new one."""
+    try:
+        run = Run(folder)
+        if run.status == "finished":
+            return run
+        return train(resume=folder, threads=threads, quiet=True)
+    except DataNotFoundError:  # nothing there yet
+        return train(out=folder, threads=threads, quiet=True, **arguments)
+    except WorkbenchError as e:
+        if "no readable checkpoint" not in str(e):
+            raise
+        return train(out=folder, threads=threads, quiet=True, exist_ok=True, **arguments)  # killed in its first epoch
+
+
+def main() -> int:
+    """Run the job on standard input; the last line on standard output says what went wrong, if anything did."""
+    with contextlib.suppress(OSError, AttributeError):  # Linux: die with the driver, however it dies
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    if os.getppid() == 1:
+        return 1
+    job = json.loads(sys.stdin.read())
+    try:
+        finish(Path(sys.argv[1]), job["arguments"], int(sys.argv[2]))
+    except WorkbenchError as e:
+        print(str(e), flush=True)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
