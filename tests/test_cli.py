@@ -111,7 +111,7 @@ WRONG = [  # arguments with {d} for the folder above; what the one line must nam
     ("sweep {d}/missing-grid.yaml", "no grid at"),
     ("sweep {d}/broken.yaml", "not readable YAML"),
     ("results nosuch", "no recorded results 'nosuch'"),
-    ("results {d}/run", "no recorded results"),
+    ("results {d}/run", "holds no runs"),
     ("results shapes_128_class --plot {d}/curves.docx", "ending in .png, .svg, .pdf"),
 ]
 
