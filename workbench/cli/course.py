@@ -27,7 +27,7 @@ def data(
     """Prepare a dataset and print the path of its YAML."""
     if root is not None:
         os.environ["WORKBENCH_CACHE"] = str(root)
-    print(_dataset(name))
+    print(dataset_path(name))
 
 
 def train(
@@ -53,7 +53,7 @@ def train(
         "host": host,
         "scale": scale,
         "backbone": backbone,
-        "data": _dataset(data),
+        "data": dataset_path(data),
         "preset": preset,
     }
     settings |= {"epochs": epochs, "seed": seed, "out": out} | ({"imgsz": imgsz} if imgsz is not None else {})
@@ -61,7 +61,8 @@ def train(
     print(run(**settings))
 
 
-def _dataset(name: str) -> Path:
+def dataset_path(name: str) -> Path:
+    """Return the dataset YAML of a name the command line knows, preparing the dataset, or of a path."""
     from .. import datasets
 
     ready: dict[str, Callable[[], Path]] = {

@@ -9,7 +9,7 @@ import typer
 
 from ..errors import WorkbenchError
 from ..settings import set_threads
-from .course import _dataset
+from .course import dataset_path
 
 
 def sweep(
@@ -24,7 +24,7 @@ def sweep(
     """Train every run of a grid; started again, it repeats nothing that is finished."""
     from ..sweep import sweep as run
 
-    print(run(grid, out, engine=engine, jobs=jobs, address=address, resolve=_dataset))
+    print(run(grid, out, engine=engine, jobs=jobs, address=address, resolve=dataset_path))
 
 
 def results(
