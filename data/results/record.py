@@ -15,6 +15,7 @@ from closest import choices, write_models
 
 import workbench as wb
 from workbench.errors import DataNotFoundError
+from workbench.sweep.worker import finish
 from workbench.train import Run, save_results
 
 MODELS = (None, "fasternet_t0")
@@ -89,7 +90,7 @@ def main() -> None:
         folder = options.runs / f"{options.experiment}-{label}"
         if not is_finished(folder) and (options.finished or not label.startswith(options.only or "")):
             continue
-        runs[label] = run = finish(folder, settings, options.threads)
+        runs[label] = run = finish(folder, settings, options.threads, quiet=False)
         for split in ("train", "val"):  # what was seen, and what was not
             if run.held_out and f"shapes {split}" not in run.record.get("evaluations", {}):
                 run.evaluate(settings["data"], split)
@@ -119,19 +120,6 @@ def detections(run: Run, data: Path, images: int = 4) -> dict[str, Any]:
             "scores": [round(v, 3) for v in boxes.conf.tolist()],
         }
     return found
-
-
-def finish(folder: Path, settings: dict[str, Any], threads: int) -> Run:
-    """Return a finished run in that folder: the one that is there, resumed if need be, or a new one."""
-    try:
-        run = Run(folder)
-    except DataNotFoundError:
-        return wb.train(out=folder, threads=threads, **settings)
-    if run.status == "finished":
-        return run
-    if run.last.is_file():
-        return wb.train(resume=folder, threads=threads)
-    return wb.train(out=folder, threads=threads, exist_ok=True, **settings)
 
 
 if __name__ == "__main__":

@@ -20,19 +20,19 @@ from ..train import train
 from ..train.run import Run
 
 
-def finish(folder: Path, arguments: dict[str, Any], threads: int = 1) -> Run:
+def finish(folder: Path, arguments: dict[str, Any], threads: int = 1, quiet: bool = True) -> Run:
     """Return a finished run in `folder`: the one that is there, resumed where it can be, or a new one."""
     try:
         run = Run(folder)
         if run.status == "finished":
             return run
-        return train(resume=folder, threads=threads, quiet=True)
+        return train(resume=folder, threads=threads, quiet=quiet)
     except DataNotFoundError:  # nothing there yet
-        return train(out=folder, threads=threads, quiet=True, **arguments)
+        return train(out=folder, threads=threads, quiet=quiet, **arguments)
     except WorkbenchError as e:
         if "no readable checkpoint" not in str(e):
             raise
-        return train(out=folder, threads=threads, quiet=True, exist_ok=True, **arguments)  # killed in its first epoch
+        return train(out=folder, threads=threads, quiet=quiet, exist_ok=True, **arguments)  # killed in its first epoch
 
 
 def main() -> int:
