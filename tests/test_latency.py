@@ -182,6 +182,17 @@ def test_ratio_compares_like_with_like_when_one_side_fell_back():
     assert paired_ratio(a, b).ratio == 2.0
 
 
+@pytest.mark.parametrize(("threads", "busy"), [(1, 1.0), (2, 1.0), (2, 0.7), (4, 0.5)])
+def test_equal_candidates_are_equal_when_only_one_fell_back(threads, busy):
+    """CPU time of several threads counts as wall time on both sides, not only on the side that fell back."""
+    cpu = [threads * busy] * 20
+    calm, disturbed = fixed([1.0] * 20, cpu), fixed([1.0, 1.8] * 10, cpu)
+    assert (judge(calm, threads).clock, judge(disturbed, threads).clock) == ("wall", "cpu")
+    for pair in ((calm, disturbed), (disturbed, calm)):
+        r = paired_ratio(*pair, threads=threads)
+        assert (r.ratio, r.low, r.high, r.n) == (pytest.approx(1), pytest.approx(1), pytest.approx(1), 20)
+
+
 def test_few_pairs_promise_nothing():
     r = paired_ratio(fixed([2.0] * 4, [2.0] * 4), fixed([1.0] * 4, [1.0] * 4))
     assert (r.low, r.high) == (0.0, math.inf)

@@ -30,6 +30,7 @@ class Judged:
     kept: tuple[bool, ...]
     times_s: tuple[float, ...]  # of every sample, kept or not
     clock: str  # "wall", or "cpu" when too many samples were interrupted
+    cpu_times_s: tuple[float, ...] | None = None  # CPU time as the wall time of an undisturbed run; None on a GPU
 
 
 def judge(samples: Sequence[Sample], threads: int = 1) -> Judged:
@@ -43,12 +44,11 @@ def judge(samples: Sequence[Sample], threads: int = 1) -> Judged:
         return Judged((True,) * len(samples), walls, "wall")
     busy = [min((s.cpu_s or 0.0) / max(s.wall_s * threads, 1e-12), 1.0) for s in samples]
     usual = 1.0 if threads == 1 else max(busy)
+    cpu = tuple((s.cpu_s or 0.0) / (threads * max(usual, 1e-12)) for s in samples)
     kept = tuple(b >= BUSY * usual for b in busy)
     if kept.count(False) <= MAX_DROPPED * len(samples):
-        return Judged(kept, walls, "wall")
-    return Judged(
-        (True,) * len(samples), tuple((s.cpu_s or 0.0) / (threads * max(usual, 1e-12)) for s in samples), "cpu"
-    )
+        return Judged(kept, walls, "wall", cpu)
+    return Judged((True,) * len(samples), cpu, "cpu", cpu)
 
 
 @dataclass(frozen=True)
@@ -116,9 +116,9 @@ def paired_ratio(
     times: list[dict[int, float]] = []
     for group, verdict in ((samples, a), (baseline, b)):
         mixed = a.clock != b.clock and verdict.clock == "wall"
-        values = [s.cpu_s if mixed else t for s, t in zip(group, verdict.times_s, strict=True)]
-        rows = zip(group, values, verdict.kept, strict=True)
-        times.append({s.round: v for s, v, keep in rows if v is not None and (keep or mixed)})
+        values = (verdict.cpu_times_s or ()) if mixed else verdict.times_s
+        rows = zip(group, values, verdict.kept, strict=bool(values))
+        times.append({s.round: v for s, v, keep in rows if keep or mixed})
     rounds = sorted(times[0].keys() & times[1].keys())
     logs = np.array([np.log(times[0][r] / times[1][r]) for r in rounds])
     if not len(logs):
