@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import workbench as wb
+from workbench import _torchvision
 from workbench.errors import WorkbenchError
 from workbench.measure import backbone_lab, bench, costs, peak_memory, published_correlation, rank_correlation
 from workbench.measure.correlation import spearman
@@ -132,6 +133,7 @@ def test_peak_memory_counts_what_is_alive_at_once():
 @pytest.mark.parametrize("name", ["fasternet_t0", "starnet_s050", "mobileone_s0"])
 @torch.inference_mode()
 def test_the_rival_is_the_same_network_with_the_same_weights(name, form):
+    _torchvision.ensure()  # timm imports torchvision, whose compiled operators not every torch can load
     pytest.importorskip("timm", reason="timm comes with the extra reference")
     x = torch.rand(1, 3, 64, 64)
     a, b = ours(name, form)(x), theirs(name, form)(x)
