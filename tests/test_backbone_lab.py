@@ -33,7 +33,8 @@ def test_every_row_has_the_rulers_counts(lab):
     ]
     for row in lab.rows:
         counted = wb.measure.count(ours(row["backbone"], row["form"]), imgsz=32)
-        assert (row["macs"], row["params"], row["activations"]) == (counted.macs, counted.params, counted.elements)
+        assert (row["macs"], row["params"]) == (counted.macs, counted.params)
+        assert (row["activations"], row["elements"]) == (counted.activations, counted.elements)
         assert row["low_ms"] <= row["latency_ms"] <= row["high_ms"]
         assert row["gmacs_per_s"] == pytest.approx(row["macs"] / row["latency_ms"] / 1e6)
 

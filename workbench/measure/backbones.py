@@ -37,8 +37,9 @@ class BackboneLab:
 
     Attributes:
         rows: one dictionary per network and form: ``label``, ``backbone``, ``family``, ``form``, ``params``, ``macs``,
-            ``activations`` (elements written), ``bytes_moved``, ``peak_bytes``, ``latency_ms`` (median) with ``low_ms``
-            and ``high_ms`` (quartiles), ``gmacs_per_s``, ``n``, ``dropped``.
+            ``activations`` (outputs of contractions), ``elements`` (written by every operator), ``bytes_moved``,
+            ``peak_bytes``, ``latency_ms`` (median) with ``low_ms`` and ``high_ms`` (quartiles), ``gmacs_per_s``,
+            ``n``, ``dropped``.
         timing: every sample, ratios, environment.
     """
 
@@ -66,7 +67,7 @@ class BackboneLab:
 
     def _table(self) -> tuple[list[str], list[list[Any]], str, list[str]]:
         body = [
-            [r["backbone"], r["form"], r["params"], r["macs"], r["activations"], r["peak_bytes"] / 2**20,
+            [r["backbone"], r["form"], r["params"], r["macs"], r["elements"], r["peak_bytes"] / 2**20,
              r["latency_ms"], r["low_ms"], r["high_ms"], r["gmacs_per_s"], r["macs"] / r["bytes_moved"]]
             for r in sorted(self.rows, key=lambda r: r["latency_ms"])
         ]  # fmt: skip
@@ -133,8 +134,8 @@ def costs(name: str, form: str, imgsz: int = 224, batch: int = 1) -> dict[str, A
     counted = count(net, x)
     return {
         "backbone": name, "family": family_of(name) or "other", "form": form, "params": counted.params,
-        "macs": counted.macs, "activations": counted.elements, "bytes_moved": counted.bytes_moved,
-        "peak_bytes": _peak(net, x),
+        "macs": counted.macs, "activations": counted.activations, "elements": counted.elements,
+        "bytes_moved": counted.bytes_moved, "peak_bytes": _peak(net, x),
     }  # fmt: skip
 
 

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 HATCHES = ("", "///", "...", "xx", "\\\\", "++", "oo")
 
-COSTS = {"macs": "MACs", "activations": "elements written", "params": "parameters", "peak_bytes": "peak memory, bytes"}
+COSTS = {
+    "macs": "MACs", "params": "parameters", "peak_bytes": "peak memory, bytes", "elements": "elements written",
+    "activations": "activations (outputs of contractions)",
+}  # fmt: skip
 
 
 def latency_bars(result: Any, ax: Axes | None = None, log: bool = False) -> Axes:
