@@ -62,7 +62,8 @@ def strays(found: Iterable[Row], page: str) -> list[str]:
 
 
 def _shape(line: str) -> str:
-    return re.sub(r"\d+", "#", line)
+    """Return a row without its numbers, and its beginning only: a long message is cut where its paths leave room."""
+    return re.sub(r"\d+", "#", line)[:140]
 
 
 def collect() -> list[Row]:
