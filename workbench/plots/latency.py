@@ -70,7 +70,8 @@ def achieved_rates(table: Any, ax: Axes | None = None) -> Axes:
         for a, value in printed:
             if value is not None:
                 ax.plot([a - width * 0.45, a + width * 0.45], [value, value], color="black", lw=2)
-    ax.plot([], [], color="black", lw=2, label="paper, i9-9900X")
+    if any(r["paper_gmacs_per_s"] is not None for r in rows):
+        ax.plot([], [], color="black", lw=2, label="paper, i9-9900X")
     ax.set_xticks(range(len(shapes)), [f"{c} × {s}²" for c, s in shapes])
     ax.set_yscale("log")
     ax.set_ylim(min(r["gmacs_per_s"] for r in rows) / 2.5, None)
