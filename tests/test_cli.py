@@ -110,7 +110,7 @@ WRONG = [  # arguments with {d} for the folder above; what the one line must nam
     ("train --preset fast --epochs none", "--epochs"),
     ("sweep {d}/missing-grid.yaml", "no grid at"),
     ("sweep {d}/broken.yaml", "not readable YAML"),
-    ("results nosuch", "no recorded results 'nosuch'"),
+    ("results memory_24_image", "did you mean 'memory_24_images'"),
     ("results {d}/run", "holds no runs"),
     ("results shapes_128_class --plot {d}/curves.docx", "ending in .png, .svg, .pdf"),
 ]
