@@ -119,6 +119,16 @@ class Chain(nn.Module):
         return (w, y) if self.keep else w
 
 
+@pytest.mark.parametrize("name", ["fasternet_t1", "starnet_s050", "mobileone_s0"])
+@pytest.mark.parametrize("deploy", [False, True])
+def test_peak_memory_is_the_same_on_the_meta_device(name, deploy):
+    real = wb.create_backbone(name, num_classes=1000, deploy=deploy).eval()
+    with torch.device("meta"):
+        ghost = wb.create_backbone(name, num_classes=1000, deploy=deploy).eval()
+    found = peak_memory(ghost, torch.zeros(1, 3, 64, 64, device="meta"))
+    assert found == peak_memory(real, torch.zeros(1, 3, 64, 64))
+
+
 def test_peak_memory_counts_what_is_alive_at_once():
     x = torch.zeros(1, 1, 16, 16)  # 1024 bytes
     assert peak_memory(Chain(keep=False).eval(), x).activations == 3 * 1024  # input, z, w

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..backbones.registry import FAMILIES, classes_for, create_backbone, family_of, is_backbone, unknown
+from ..backbones.registry import FAMILIES, classes_for, family_of, is_backbone, unknown
 from ..errors import WorkbenchError
 from ._table import html_table, text_table
 from .candidates import FORMS, factory
 from .correlation import COUNTS, rank_correlation
-from .count import count
+from .count import build, count
 from .environment import describe
 from .latency import latency
 from .memory import peak_memory
@@ -129,8 +129,8 @@ def costs(name: str, form: str, imgsz: int = 224, batch: int = 1) -> dict[str, A
     >>> costs("fasternet_t0", "train")["macs"]
     335422720
     """
-    net = create_backbone(name, num_classes=classes_for(name), deploy=form == "deploy").eval()
-    x = torch.zeros(batch, 3, imgsz, imgsz)  # (B, 3, H, W)
+    net = build(name, deploy=form == "deploy")
+    x = torch.zeros(batch, 3, imgsz, imgsz, device=next(net.parameters()).device)  # (B, 3, H, W)
     counted = count(net, x)
     return {
         "backbone": name, "family": family_of(name) or "other", "form": form, "params": counted.params,

@@ -51,7 +51,7 @@ def count(
     (216, 221184, 442368, 8192)
     """
     if isinstance(model, str):
-        name, model = name or model, _build(model)
+        name, model = name or model, build(model)
     inner = getattr(model, "model", None)  # a trainer-like wrapper whose call is not a forward pass: count its network
     if isinstance(model, nn.Module) and type(model).__call__ is not nn.Module.__call__ and isinstance(inner, nn.Module):
         model = inner
@@ -81,14 +81,15 @@ def form_of(model: Any) -> str:
     return "train" if set(to_deploy_(ghost).state_dict()) != before else "deploy"
 
 
-def _build(name: str) -> nn.Module:
-    """Build a variant with 1000 classes; a large one without storage, because only its shapes are read."""
+def build(name: str, deploy: bool = False) -> nn.Module:
+    """Build a variant with 1000 classes; a large one on the meta device, because only its shapes are read."""
     from ..backbones.registry import classes_for, create_backbone
 
+    keywords: dict[str, Any] = {"num_classes": classes_for(name), "deploy": deploy}
     with torch.device("meta"):
-        ghost = create_backbone(name, num_classes=classes_for(name))
+        ghost = create_backbone(name, **keywords).eval()
     big = sum(p.numel() for p in ghost.parameters()) > 6e6
-    return ghost if big else create_backbone(name, num_classes=classes_for(name))
+    return ghost if big else create_backbone(name, **keywords).eval()
 
 
 def _trace(model: Any, inputs: tuple[Any, ...], label: str) -> list[Op]:

@@ -35,16 +35,22 @@ def peak_memory(model: nn.Module, x: Tensor) -> Memory:
 
     Args:
         model: a module in eval mode.
-        x: its input, (B, C, H, W), 4 bytes a number in float32.
+        x: its input, (B, C, H, W), 4 bytes a number in float32. Module and input may both be on the meta device, where
+            nothing is computed and no memory is taken.
 
     >>> peak_memory(nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU()).eval(), torch.zeros(1, 3, 10, 10))
     Memory(weights=128, activations=7600)
     """
-    own = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in _tensors_of(model)}
+    own = {_key(t): t.untyped_storage().nbytes() for t in _tensors_of(model)}
     with torch.inference_mode(False), torch.no_grad(), _Live(own) as live:
         live.hold(x)
         model(x)
     return Memory(sum(own.values()), live.peak)
+
+
+def _key(tensor: Tensor) -> int:
+    """Return what names a storage while it lives; its address would be 0 for every tensor on the meta device."""
+    return tensor.untyped_storage()._cdata
 
 
 def _tensors_of(model: nn.Module) -> list[Tensor]:
@@ -62,8 +68,7 @@ class _Live(TorchDispatchMode):
 
     def hold(self, tensor: Tensor) -> None:
         """Count a tensor's storage from now until the tensor is gone."""
-        storage = tensor.untyped_storage()
-        key, size = storage.data_ptr(), storage.nbytes()
+        key, size = _key(tensor), tensor.untyped_storage().nbytes()
         if key in self.ignored or not size:
             return
         self.tensors[key] += 1
@@ -79,7 +84,10 @@ class _Live(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(out):
+        made = tree_leaves(out)
+        if "batch_norm" in str(func) and len(made) > 1 and made[0].device.type == "meta":
+            made = made[:1]  # the statistics it would save for a gradient, which a real forward pass does not keep
+        for tensor in made:
             if isinstance(tensor, Tensor) and not any(tensor is a for a in args):  # in place: known already
                 self.hold(tensor)
         return out
