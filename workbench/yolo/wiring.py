@@ -104,7 +104,7 @@ def wiring(host: str, backbone: str, scale: str = "n", **backbone_args: Any) -> 
 def _wiring(host: str, backbone: str, scale: str, args: str) -> Wiring:
     cfg = detector_yaml(host, backbone, scale, **json.loads(args))
     scale = cfg["scale"]
-    model = _build(host, cfg)
+    model = build_detector(host, cfg)
     rows = tuple(_layers(cfg, model))
     as_built = _cost(model)
     set_activation_ramp(model, 1.0)  # the fused form is that of a trained network
@@ -112,7 +112,7 @@ def _wiring(host: str, backbone: str, scale: str, args: str) -> Wiring:
     return Wiring(host, scale, backbone, rows, *as_built, *_cost(model), *_stock(host, scale), yaml_text(cfg))
 
 
-def _build(host: str, cfg: dict[str, Any]) -> nn.Module:
+def build_detector(host: str, cfg: dict[str, Any]) -> nn.Module:
     """Build the host's kind of model, without disturbing anybody's random numbers."""
     family, _, task = host.partition("-")
     kind = "RTDETRDetectionModel" if family == "rtdetr" else MODELS[task]
@@ -128,7 +128,7 @@ def _cost(model: nn.Module) -> tuple[int, float]:
 @functools.lru_cache(maxsize=64)
 def _stock(host: str, scale: str) -> tuple[int, float]:
     """Return parameters and GFLOPs of the host as it comes."""
-    return _cost(_build(host, {**copy.deepcopy(read_host(host).cfg), "scale": scale}))
+    return _cost(build_detector(host, {**copy.deepcopy(read_host(host).cfg), "scale": scale}))
 
 
 def _layers(cfg: dict[str, Any], model: nn.Module) -> Iterator[Layer]:
