@@ -129,7 +129,7 @@ def costs(name: str, form: str, imgsz: int = 224, batch: int = 1) -> dict[str, A
     >>> costs("fasternet_t0", "train")["macs"]
     335422720
     """
-    net = build(name, deploy=form == "deploy")
+    net = build(name, form == "deploy", batch * imgsz * imgsz)
     x = torch.zeros(batch, 3, imgsz, imgsz, device=next(net.parameters()).device)  # (B, 3, H, W)
     counted = count(net, x)
     return {

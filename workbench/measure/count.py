@@ -81,14 +81,14 @@ def form_of(model: Any) -> str:
     return "train" if set(to_deploy_(ghost).state_dict()) != before else "deploy"
 
 
-def build(name: str, deploy: bool = False) -> nn.Module:
-    """Build a variant with 1000 classes; a large one on the meta device, because only its shapes are read."""
+def build(name: str, deploy: bool = False, pixels: int = 224 * 224) -> nn.Module:
+    """Build a variant with 1000 classes; on the meta device when it or its input is large: only shapes are read."""
     from ..backbones.registry import classes_for, create_backbone
 
     keywords: dict[str, Any] = {"num_classes": classes_for(name), "deploy": deploy}
     with torch.device("meta"):
         ghost = create_backbone(name, **keywords).eval()
-    big = sum(p.numel() for p in ghost.parameters()) > 6e6
+    big = sum(p.numel() for p in ghost.parameters()) > 6e6 or pixels > 4e5
     return ghost if big else create_backbone(name, **keywords).eval()
 
 

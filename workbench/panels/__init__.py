@@ -10,6 +10,7 @@ from typing import Any
 
 _PANELS: dict[str, str] = {  # class → module
     "ChannelReach": "channel_reach",
+    "Compare": "compare",
     "ConvCost": "conv_cost",
     "FeatureMaps": "feature_maps",
     "OperatorLab": "operator_lab",

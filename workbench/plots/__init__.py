@@ -14,6 +14,7 @@ _FIGURES: dict[str, str] = {  # function → module
     "label_points": "style",
     "PALETTE": "style",
     "classified": "classified",
+    "comparison_scatter": "compare",
     "achieved_rates": "latency",
     "cost_against_latency": "latency",
     "counter_disagreement": "latency",

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import psutil
 import torch
 from torch import Tensor, nn
 
@@ -179,10 +180,19 @@ def _costs(name: str, form: str, imgsz: int, batch: int, host: str | None, scale
     if host is None:
         return {k: v for k, v in costs(name, form, imgsz, batch).items() if k not in ("backbone", "form")}
     net = build(name, host, scale, form)
+    if batch > 1:  # a detector is run for real
+        _must_fit(batch * _costs(name, form, imgsz, 1, host, scale)["peak_bytes"], f"{name} in {host}", batch, imgsz)
     x = torch.zeros(batch, 3, imgsz, imgsz)  # (B, 3, H, W)
     c = count(net, x)
     return {"family": family_of(name) or "other", "params": c.params, "macs": c.macs, "activations": c.activations,
             "elements": c.elements, "bytes_moved": c.bytes_moved, "peak_bytes": peak_memory(net, x).peak}  # fmt: skip
+
+
+def _must_fit(need: float, who: str, batch: int, imgsz: int) -> None:
+    free = psutil.virtual_memory().available
+    if need > 0.8 * free:
+        gib = f"about {need / 2**30:.1f} GiB, of which {free / 2**30:.1f} GiB are free"
+        raise WorkbenchError(f"{who} needs {gib}, for batch={batch} at imgsz={imgsz}; choose a smaller batch or image")
 
 
 def time_together(names: Sequence[str], conditions: Conditions, **options: Any) -> Latency:
@@ -192,6 +202,10 @@ def time_together(names: Sequence[str], conditions: Conditions, **options: Any) 
         WorkbenchError: one cannot be built or run.
     """
     c = conditions
+    if c.device == "cpu":
+        known = [row(name, c) for name in names]
+        need = max(r["peak_bytes"] for r in known) + sum(4 * r["params"] for r in known)
+        _must_fit(need, f"timing {len(known)} networks", c.batch, c.imgsz)
     recipes = {name: recipe(name, c) for name in names}
     mine = any(name != STOCK and family_of(name) is None and not name.startswith("timm:") for name in names)
     setting: dict[str, Any] = {

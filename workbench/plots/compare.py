@@ -1,0 +1,65 @@
+"""The scatter of the Compare panel as a figure that can be kept: any two properties of networks against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.ticker import LogLocator, NullLocator
+
+from .style import PALETTE, axes, family_colour, family_marker, label_points
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def comparison_scatter(
+    points: Sequence[Mapping[str, Any]],
+    xlabel: str,
+    ylabel: str,
+    *,
+    front: Sequence[str] = (),
+    log: tuple[bool, bool] = (True, True),
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw networks as points with error bars, a ring around the baseline, and the front that nobody beats.
+
+    Args:
+        points: each with ``name``, ``x``, ``y``; ``xe`` and ``ye``, (low, high) or None; ``base``, whether it is the
+            baseline.
+        xlabel: label of the horizontal axis, with its unit.
+        ylabel: label of the vertical one.
+        front: names on the front, from left to right.
+        log: whether the axes are logarithmic, where they span a factor of two.
+        ax: to draw into.
+    """
+    ax = axes(ax, figsize=(8.4, 4.4))
+    for p in points:
+        x, y, colour = p["x"], p["y"], family_colour(p["name"])
+        xerr, yerr = ([[v - e[0]], [e[1] - v]] if (e := p.get(k)) else None for k, v in (("xe", x), ("ye", y)))
+        ax.errorbar(x, y, xerr=xerr, yerr=yerr, fmt=family_marker(p["name"]), color=colour, ms=8, capsize=3)
+        if p.get("base"):
+            ax.plot(x, y, "o", mfc="none", mec="black", ms=15)
+    label_points(ax, [p["x"] for p in points], [p["y"] for p in points], [p["name"] for p in points], fontsize=8)
+    place = {p["name"]: (p["x"], p["y"]) for p in points}
+    line = [place[name] for name in front if name in place]
+    if len(line) > 1:
+        ax.plot(*zip(*line, strict=True), ls="--", color=PALETTE["grey"], lw=1, zorder=0, label="nobody beats these")
+        ax.legend(fontsize=8)
+    for way, wanted, key in (("x", log[0], "x"), ("y", log[1], "y")):
+        values = [p[key] for p in points]
+        if wanted and values and 0 < 2 * min(values) <= max(values):  # a shorter stretch is as good as straight
+            _logarithmic(ax, way, max(values) / min(values))
+    ax.margins(x=0.12)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.tick_params(which="both", labelsize=8)
+    return ax
+
+
+def _logarithmic(ax: Axes, way: str, span: float) -> None:
+    """Make an axis logarithmic with plain numbers at its ticks, more of them the shorter it is."""
+    (ax.set_xscale if way == "x" else ax.set_yscale)("log")
+    axis = ax.xaxis if way == "x" else ax.yaxis
+    axis.set_major_locator(LogLocator(subs=(1,) if span > 150 else (1, 3) if span > 12 else (1, 1.5, 2, 3, 5, 7)))
+    axis.set_major_formatter("{x:,g}")
+    axis.set_minor_locator(NullLocator())
