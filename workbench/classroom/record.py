@@ -63,6 +63,12 @@ class Record:
         return path
 
     @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Record:
+        """Return the record that ``asdict`` made `data` of."""
+        questions = {k: Mark(**m) for k, m in data["questions"].items()}
+        return cls(**data | {"questions": questions})
+
+    @classmethod
     def load(cls, folder: Path) -> Record:
         """Return the record in `folder`.
 
@@ -71,9 +77,7 @@ class Record:
         """
         path = folder / MARKS
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            questions = {k: Mark(**m) for k, m in data.pop("questions").items()}
-            return cls(questions=questions, **data)
+            return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             raise ClassroomError(f"{folder} is not graded yet; run: workbench class grade {folder.name}") from None
         except (ValueError, TypeError, KeyError, AttributeError) as e:
