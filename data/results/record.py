@@ -8,17 +8,22 @@ lie in ``runs/results`` unless ``--runs`` names another folder.
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
+import torch
 from closest import choices, write_models
 
 import workbench as wb
+from workbench.backbones.ramp import ramp_value
 from workbench.errors import DataNotFoundError
+from workbench.settings import cache_dir, seed_everything
 from workbench.sweep.worker import finish
 from workbench.train import Run, save_results
 
 MODELS = (None, "fasternet_t0")
+FOUND = {"confidence": 0.05, "images": 8}  # what is kept of a run's detections
 
 
 def shapes_128_class(seeds: int = 3) -> dict[str, dict[str, Any]]:
@@ -58,6 +63,25 @@ def shapes_128_converged(seeds: int = 3) -> dict[str, dict[str, Any]]:
     return {f"{label}-seed{s}": {**model, **settings, "seed": s} for s in range(seeds) for label, model in models}
 
 
+def shapes_128_no_ramp(seeds: int = 3) -> dict[str, dict[str, Any]]:
+    """The VanillaNet of `shapes_128_converged`, trained as it is where its activation ramp was forgotten.
+
+    It starts from a file of backbone weights whose ramp stands at 1, as in every VanillaNet that was just built: to
+    the workbench, weights whose training has ended. They are random draws, of other seeds than the detectors' own.
+    """
+    data = wb.datasets.shapes(n_train=320, n_val=80, imgsz=128)
+    narrow = next(entry for entry in choices() if entry.family == "vanillanet")
+    settings = {"model": narrow.model, "data": data, "preset": "class", "epochs": 40}
+    runs = {}
+    for seed in range(seeds):
+        seed_everything(1000 + seed)
+        backbone = wb.create_backbone(narrow.family, **narrow.config)
+        assert ramp_value(backbone) == 1
+        torch.save(backbone.state_dict(), drawn := cache_dir() / f"{narrow.name}-random-{seed}.pth")
+        runs[f"forgotten-seed{seed}"] = {**settings, "weights": drawn, "seed": seed}
+    return runs
+
+
 def memory_24_images() -> dict[str, dict[str, Any]]:
     """24 drawn images without augmentation, with an optimiser step per batch and with ultralytics' nominal batch."""
     data = wb.datasets.shapes(n_train=24, n_val=40, imgsz=96)
@@ -69,7 +93,7 @@ def memory_24_images() -> dict[str, dict[str, Any]]:
 EXPERIMENTS = {
     f.__name__: f
     for f in (
-        *(shapes_128_class, shapes_128_converged, memory_24_images),
+        *(shapes_128_class, shapes_128_converged, shapes_128_no_ramp, memory_24_images),
         *(coco128_320_5epochs, coco128_320_100epochs),
     )
 }
@@ -92,14 +116,17 @@ def main() -> None:
             continue
         runs[label] = run = finish(folder, settings, options.threads, quiet=False)
         for split in ("train", "val"):  # what was seen, and what was not
-            if run.held_out and f"shapes {split}" not in run.record.get("evaluations", {}):
+            if run.held_out and f"{settings['data'].stem} {split}" not in run.record.get("evaluations", {}):
                 run.evaluate(settings["data"], split)
-        if run.held_out and "detections" not in run.record and run.record["seed"] == 0:
-            run.note(detections=detections(run, settings["data"]))
+        if run.held_out and run.record["seed"] == 0 and run.record.get("detections_from") != FOUND:
+            run.note(detections=detections(run, settings["data"]), detections_from=FOUND)
         print(run, flush=True)
     command = f"python data/results/record.py {options.experiment} --threads {options.threads}"
     command += f" --seeds {options.seeds}" if several else ""
-    save_results(runs, Path(__file__).parent / options.experiment, command)
+    table = Path(__file__).parent / options.experiment
+    save_results(runs, table, command)
+    file = table.with_suffix(".json")  # boxes and scores on one line each
+    file.write_text(re.sub(r"\[[-\d.,\s]+\]", lambda m: re.sub(r"\s+", " ", m[0]), file.read_text()))
 
 
 def is_finished(folder: Path) -> bool:
@@ -109,11 +136,12 @@ def is_finished(folder: Path) -> bool:
         return False
 
 
-def detections(run: Run, data: Path, images: int = 4) -> dict[str, Any]:
-    """Return what the best checkpoint finds in the first validation images, at confidence 0.25."""
+def detections(run: Run, data: Path) -> dict[str, Any]:
+    """Return what the best checkpoint finds in the first validation images, down to a low confidence."""
     detector, found = run.detector(), {}
-    for index, path in enumerate(wb.datasets.verify_dataset(data).val.images[:images]):
-        boxes = detector.predict(str(path), imgsz=run.record["imgsz"], conf=0.25, verbose=False)[0].boxes
+    for index, path in enumerate(wb.datasets.verify_dataset(data).val.images[: FOUND["images"]]):
+        found_here = detector.predict(str(path), imgsz=run.record["imgsz"], conf=FOUND["confidence"], verbose=False)
+        boxes = found_here[0].boxes
         found[f"val {index}"] = {
             "boxes": [[round(v, 1) for v in box] for box in boxes.xyxy.tolist()],
             "labels": boxes.cls.int().tolist(),
