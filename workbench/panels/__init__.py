@@ -12,6 +12,7 @@ _PANELS: dict[str, str] = {  # class → module
     "ChannelReach": "channel_reach",
     "Compare": "compare",
     "ConvCost": "conv_cost",
+    "Detections": "detections",
     "FeatureMaps": "feature_maps",
     "OperatorLab": "operator_lab",
     "Reparam": "reparam",

@@ -64,6 +64,19 @@ function render({ model, el }) {
     return { x: box.x + column * box.step, y: box.gridY + row * (box.step + box.lift) + box.lift };
   }
 
+  function drawMark(g, b) {
+    const mark = scene().mark;
+    if (!mark) return;
+    for (const [style, width, dash] of [["#ffffff", 4, []], ["#9C2F78", 2, [3, 3]]]) {
+      g.strokeStyle = style;
+      g.lineWidth = width;
+      g.setLineDash(dash);
+      g.strokeRect(b.x + mark[0] * b.w, b.y + mark[1] * b.h, (mark[2] - mark[0]) * b.w, (mark[3] - mark[1]) * b.h);
+    }
+    g.setLineDash([]);
+    g.lineWidth = 1;
+  }
+
   function drawBig(g, view, box) {
     if (!view.values) return;
     const values = floats(view.values), [h, w] = view.size;
@@ -76,6 +89,7 @@ function render({ model, el }) {
     g.strokeStyle = "#bbbbbb";
     g.strokeRect(box.x + 0.5, TOP + 0.5, bw - 1, bh - 1);
     g.fillStyle = INK;
+    drawMark(g, box.view);
     g.fillText(`channel ${selected()} · full colour ±${view.top.toPrecision(3)}`, box.x, TOP + box.big + 14);
     if (cursor) {
       const i = Math.min(h - 1, Math.floor(cursor.v * h)), j = Math.min(w - 1, Math.floor(cursor.u * w));
@@ -96,6 +110,7 @@ function render({ model, el }) {
     g.imageSmoothingEnabled = false;
     g.strokeStyle = "#bbbbbb";
     g.strokeRect(x + 0.5, TOP + 0.5, side - 1, side - 1);
+    drawMark(g, box.photo);
     if (!cursor) return;
     const cx = x + cursor.u * side, cy = TOP + cursor.v * side;
     for (const [style, width] of [["#ffffff", 4], [FOCUS, 1.5]]) {

@@ -62,6 +62,7 @@ class FeatureMaps:
         self._uploads: dict[str, bytes] = {}
         self._image: tuple[tuple[Any, ...], Any] | None = None
         self._photo = b""
+        self._mark: tuple[float, float, float, float] | None = None
         self._result: Shown | None = None
         self._sheets: tuple[int, list[Sheet]] = (0, [])
         self._busy, self._stamp = True, 0
@@ -175,6 +176,18 @@ class FeatureMaps:
                 offer = ", ".join(map(str, getattr(control, "options", ()))) or f"{control.min} to {control.max}"
                 raise WorkbenchError(f"{name}={value!r} is not a value of this control; expected {offer}") from e
 
+    def offer(self, name: str, data: bytes, mark: tuple[float, float, float, float] | None = None) -> FeatureMaps:
+        """Show an encoded image under a name, as an upload does; `mark` frames a place in it in every picture.
+
+        Args:
+            name: of the choice in the image control.
+            data: a JPEG or PNG file's bytes.
+            mark: ``x1 y1 x2 y2`` as fractions of the square image.
+        """
+        self._uploads[name], self._mark, self._image = data, mark, None
+        self._offer_image(name)
+        return self.set(image=name)
+
     # --- reacting ---
 
     def _changed(self, pictures: bool = True) -> None:
@@ -245,7 +258,7 @@ class FeatureMaps:
         ]
         self.canvas.scene = {
             "version": self._sheets[0], "stamp": self._stamp, "columns": COLUMNS, "words": words, "views": shown,
-            "photo": self._photo,
+            "photo": self._photo, "mark": self._mark,
         }  # fmt: skip
         self.words.value = f"<div>{escape(words)}</div>"
 

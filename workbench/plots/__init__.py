@@ -40,6 +40,7 @@ _FIGURES: dict[str, str] = {  # function → module
     "ramp_runs": "reparam",
     "ablation": "star",
     "boxes_on": "training",
+    "verdict_boxes": "detections",
     "losses": "training",
     "seen_and_unseen": "training",
     "training_curves": "training",

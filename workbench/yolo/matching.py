@@ -22,7 +22,8 @@ WHY = {
     "loose box": "the object is there, the box overlaps it too little",
     "background": "there is no object",
 }
-Ints, Floats = NDArray[np.int64], NDArray[np.float64]
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -101,24 +102,24 @@ def match(
         raise WorkbenchError(f"iou={iou!r} is no IoU threshold; expected a number above 0, at most 1")
     if not 0 <= confidence <= 1:
         raise WorkbenchError(f"confidence={confidence!r} is no confidence; expected a number from 0 to 1")
-    boxes, labels = _boxes("boxes", boxes, labels)
-    true_boxes, true_labels = _boxes("true_boxes", true_boxes, true_labels)
-    scores = np.asarray(scores, np.float64).reshape(-1)  # (N,)
-    if len(scores) != len(boxes) or not np.isfinite(scores).all():
-        raise WorkbenchError(f"{len(scores)} scores given for {len(boxes)} boxes; expected one finite number for each")
-    order = np.argsort(-scores, kind="stable")
-    kept = order[scores[order] >= confidence]  # (K,)
-    overlap = box_iou(boxes[kept], true_boxes)  # (K, M)
-    own = np.where(labels[kept][:, None] == true_labels[None], overlap, 0.0)  # (K, M), with boxes of its class
-    free = np.ones(len(true_boxes), bool)
+    found, names = _boxes("boxes", boxes, labels)
+    true, true_names = _boxes("true_boxes", true_boxes, true_labels)
+    sure = np.asarray(scores, np.float64).reshape(-1)  # (N,)
+    if len(sure) != len(found) or not np.isfinite(sure).all():
+        raise WorkbenchError(f"{len(sure)} scores given for {len(found)} boxes; expected one finite number for each")
+    order = np.argsort(-sure, kind="stable")
+    kept = order[sure[order] >= confidence]  # (K,)
+    overlap = box_iou(found[kept], true)  # (K, M)
+    own = np.where(names[kept][:, None] == true_names[None], overlap, 0.0)  # (K, M), with boxes of its class
+    free = np.ones(len(true), bool)
     claims = np.full(len(kept), -1, np.int64)
     for k in np.flatnonzero(own.max(1, initial=0) >= iou):
         best = int(np.where(free, own[k], 0).argmax())
         if free[best] and own[k, best] >= iou:
             claims[k], free[best] = best, False
     best_own = own.max(1, initial=0)  # (K,)
-    overlaps = np.where(claims >= 0, own[np.arange(len(kept)), claims], best_own) if len(true_boxes) else best_own
-    why = tuple(_why(c, own[k], overlap[k], iou) for k, c in enumerate(claims))
+    overlaps = np.where(claims >= 0, own[np.arange(len(kept)), claims], best_own) if len(true) else best_own
+    why = tuple(_why(int(c), own[k], overlap[k], iou) for k, c in enumerate(claims))
     return Matching(kept, claims, overlaps, why, np.flatnonzero(free))
 
 
@@ -128,10 +129,10 @@ def box_iou(a: ArrayLike, b: ArrayLike) -> Floats:
     >>> box_iou([[0, 0, 2, 2]], [[0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 5, 5]]).round(3).tolist()
     [[1.0, 0.333, 0.0]]
     """
-    a, b = (np.asarray(x, np.float64).reshape(-1, 4) for x in (a, b))
-    corners = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
+    p, q = (np.asarray(x, np.float64).reshape(-1, 4) for x in (a, b))
+    corners = np.minimum(p[:, None, 2:], q[None, :, 2:]) - np.maximum(p[:, None, :2], q[None, :, :2])
     shared = corners.clip(0).prod(2)  # (N, M)
-    area_a, area_b = ((x[:, 2:] - x[:, :2]).clip(0).prod(1) for x in (a, b))
+    area_a, area_b = ((x[:, 2:] - x[:, :2]).clip(0).prod(1) for x in (p, q))
     union = area_a[:, None] + area_b[None] - shared
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
