@@ -9,10 +9,11 @@ PINS    := pyproject.toml constraints.txt
 TRY     := python3.11 python3.12 python3.13 python3 python
 FITS    := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
-.PHONY: help book lab test test-full check bench e2e
+.PHONY: help app book lab test test-full check bench e2e
 
 help:
 	@echo "make lab        JupyterLab on notebooks/00_start_here.ipynb   (ARGS=\"--no-browser --port 8899\")"
+	@echo "make app        the Compare, FeatureMaps and Detections panels as pages without code"
 	@echo "make test       everything CI runs; ends with the times"
 	@echo "make test-full  the same and the tests that take minutes each"
 	@echo "make check      ruff, nbstripout and mypy only"
@@ -22,6 +23,9 @@ help:
 
 lab: $(VENV)/.lab
 	@$(BIN)/python -m workbench lab $(ARGS)
+
+app: $(VENV)/.app
+	@$(BIN)/python -m workbench app $(ARGS)
 
 test: $(VENV)/.test
 	@$(BIN)/python .ci/suite.py $(ARGS)
@@ -56,8 +60,12 @@ $(VENV)/.lab: $(PINS) | $(BIN)/python
 	$(PIP) -e .
 	@touch $@
 
+$(VENV)/.app: $(PINS) | $(BIN)/python
+	$(PIP) -e ".[app]"
+	@touch $@
+
 $(VENV)/.test: $(PINS) | $(BIN)/python
-	$(PIP) -e ".[dev,runtimes,reference,classroom]"
+	$(PIP) -e ".[dev,runtimes,reference,classroom,app]"
 	@touch $(VENV)/.lab $@
 
 $(VENV)/.book: $(PINS) | $(BIN)/python

@@ -13,6 +13,7 @@ from typing import cast
 import typer
 
 from ..errors import WorkbenchError
+from . import app as pages
 from . import course, look, runs, wire
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}  # for verbs that hand their options to a tool
@@ -36,6 +37,7 @@ app.command("results")(runs.results)
 
 app.command("doctor")(course.doctor)
 app.command("lab", context_settings=PASS_ON, add_help_option=False)(course.lab)
+app.command("app", context_settings=PASS_ON, add_help_option=False)(pages.app)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -12,6 +12,8 @@ from .style import PALETTE, axes, family_colour, family_marker, label_points
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+CROWD = 14  # from more points on, only the front is named
+
 
 def comparison_scatter(
     points: Sequence[Mapping[str, Any]],
@@ -40,11 +42,16 @@ def comparison_scatter(
         ax.errorbar(x, y, xerr=xerr, yerr=yerr, fmt=family_marker(p["name"]), color=colour, ms=8, capsize=3)
         if p.get("base"):
             ax.plot(x, y, "o", mfc="none", mec="black", ms=15)
-    label_points(ax, [p["x"] for p in points], [p["y"] for p in points], [p["name"] for p in points], fontsize=8)
+    named = [p for p in points if len(points) <= CROWD or p["name"] in front or p.get("base")]
+    label_points(ax, [p["x"] for p in named], [p["y"] for p in named], [p["name"] for p in named], fontsize=8)
+    if len(named) < len(points):
+        for family in dict.fromkeys(p["name"].split("_")[0] for p in points):
+            ax.plot([], [], family_marker(family), color=family_colour(family), label=family)
     place = {p["name"]: (p["x"], p["y"]) for p in points}
     line = [place[name] for name in front if name in place]
     if len(line) > 1:
         ax.plot(*zip(*line, strict=True), ls="--", color=PALETTE["grey"], lw=1, zorder=0, label="nobody beats these")
+    if ax.get_legend_handles_labels()[1]:
         ax.legend(fontsize=8)
     for way, wanted, key in (("x", log[0], "x"), ("y", log[1], "y")):
         values = [p[key] for p in points]
