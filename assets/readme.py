@@ -98,9 +98,16 @@ def _faster(rows: list[dict[str, str]], run: str, candidates: tuple[str, ...]) -
     return math.exp(sum(map(math.log, best.values())) / len(best))
 
 
+def results() -> str:
+    """Return the recorded comparison of five detectors as Markdown, and what it says of the articles' claim."""
+    from workbench.train.claims import claim, results_table
+
+    return f"{results_table()}\n\n{claim()}"
+
+
 def fill_in(text: str) -> str:
     """Return the README with what stands between its marks made anew."""
-    for mark, block in (("lessons", lessons()), ("table", table()), ("speed", speed())):
+    for mark, block in (("lessons", lessons()), ("table", table()), ("speed", speed()), ("results", results())):
         text = re.sub(
             rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", lambda m, b=block: f"{m[1]}{b}\n{m[2]}", text, flags=re.DOTALL
         )

@@ -17,7 +17,9 @@ from closest import choices, write_models
 
 import workbench as wb
 from workbench.backbones.ramp import ramp_value
+from workbench.backbones.reparam import to_deploy_
 from workbench.errors import DataNotFoundError
+from workbench.measure import count
 from workbench.settings import cache_dir, seed_everything
 from workbench.sweep.worker import finish
 from workbench.train import Run, save_results
@@ -120,6 +122,8 @@ def main() -> None:
                 run.evaluate(settings["data"], split)
         if run.held_out and run.record["seed"] == 0 and run.record.get("detections_from") != FOUND:
             run.note(detections=detections(run, settings["data"]), detections_from=FOUND)
+        if "macs_deploy" not in run.record:
+            run.note(macs_deploy=deployed_macs(run))
         print(run, flush=True)
     command = f"python data/results/record.py {options.experiment} --threads {options.threads}"
     command += f" --seeds {options.seeds}" if several else ""
@@ -134,6 +138,14 @@ def is_finished(folder: Path) -> bool:
         return Run(folder).status == "finished"
     except DataNotFoundError:
         return False
+
+
+def deployed_macs(run: Run) -> int:
+    """Return the MACs of a run's detector for one image of its side, branches merged."""
+    net = run.detector().model.float().eval()
+    for layer in wb.yolo.backbone_layers(net):
+        to_deploy_(layer)
+    return count(net, imgsz=run.record["imgsz"]).macs
 
 
 def detections(run: Run, data: Path) -> dict[str, Any]:

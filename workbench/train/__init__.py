@@ -16,6 +16,7 @@ import inspect
 import sys
 from types import ModuleType
 
+from .claims import claim, results_table, standings
 from .engine import train
 from .environment import environment
 from .models import open_detector
@@ -28,12 +29,15 @@ __all__ = [
     "Preset",
     "Results",
     "Run",
+    "claim",
     "environment",
     "get_preset",
     "load_results",
     "open_detector",
     "read_curves",
+    "results_table",
     "save_results",
+    "standings",
     "train",
 ]
 
