@@ -103,10 +103,10 @@ def walls(files: Sequence[Path], hide: Path | None, limits: Limits) -> tuple[lis
     command += ["--proc", "/proc", "--dev", "/dev", "--size", str(4 * 2**20), "--tmpfs", "/dev/shm"]
     for folder in ("/tmp", HOME):
         command += ["--size", str(limits.disk_bytes // 2), "--tmpfs", folder]
-    command += ["--dir", f"{HOME}/work"]
+    command += ["--dir", f"{HOME}/desk"]
     for file in files:
-        command += ["--ro-bind", str(file), f"{HOME}/work/{file.name}"]
-    command += ["--chdir", f"{HOME}/work", "--remount-ro", "/dev", "--remount-ro", "/"]
+        command += ["--ro-bind", str(file), f"{HOME}/desk/{file.name}"]
+    command += ["--chdir", f"{HOME}/desk", "--remount-ro", "/dev", "--remount-ro", "/"]
     filter_ = program()
     if filter_ is not None:
         fds.append(_pipe(filter_))
