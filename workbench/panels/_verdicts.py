@@ -45,8 +45,8 @@ def view_of(label: str, picture: Picture, found: Found, m: Matching) -> dict[str
 
 
 def _boxes(picture: Picture, found: Found, m: Matching) -> list[dict[str, Any]]:
-    made = []
-    for k, claim, overlap, why in zip(m.kept, m.claims, m.overlaps, m.why, strict=True):
+    made: list[dict[str, Any]] = []
+    for k, claim, overlap, why in reversed(list(zip(m.kept, m.claims, m.overlaps, m.why, strict=True))):
         name, score = found.names[k], float(found.scores[k])
         kind = "found" if not picture.labelled else "tp" if claim >= 0 else "fp"
         say = {"found": "found", "tp": f"right, IoU {overlap:.2f}", "fp": f"wrong: {WHY.get(why, '')}"}[kind]
@@ -54,7 +54,8 @@ def _boxes(picture: Picture, found: Found, m: Matching) -> list[dict[str, Any]]:
             "box": [float(v) for v in found.boxes[k]], "kind": kind, "text": f"{name} {score:.2f}", "number": int(k),
             "say": f"{name}, confidence {score:.2f}, {say}",
         })  # fmt: skip
-    for j in m.missed:
+    made.sort(key=lambda b: b["kind"] == "tp")  # right ones on top of wrong ones,
+    for j in m.missed:  # and what was missed on top of all
         name = picture.names[j]
         say = f"{name}, missed; Enter or a click shows the feature maps there"
         made.append({"box": picture.boxes[j].tolist(), "kind": "fn", "text": name, "say": say, "number": int(j)})

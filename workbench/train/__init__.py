@@ -16,7 +16,7 @@ import inspect
 import sys
 from types import ModuleType
 
-from .claims import claim, results_table, standings
+from .claims import claim, compare_seeds, results_table, standings
 from .engine import train
 from .environment import environment
 from .models import open_detector
@@ -30,6 +30,7 @@ __all__ = [
     "Results",
     "Run",
     "claim",
+    "compare_seeds",
     "environment",
     "get_preset",
     "load_results",

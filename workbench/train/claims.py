@@ -160,8 +160,9 @@ def claim(rows: Sequence[Standing] | None = None, pretrained: float | None = Non
     share = best.trained_map50_95 / pretrained
     held = "; ".join(f"{what} {_list(by[v])}" for v, what in _WORDS.items() if by[v])
     seen = ", ".join(f"{s.name} {s.trained:.3f}" for s in above) or "none"
+    several = f"{seeds} seed{'s' * (seeds != 1)}"
     return (
-        f"The claim “a little better than {stock.name} from scratch” is {first} on held-out shapes over {seeds} seed{'s' * (seeds != 1)} "
+        f"The claim “a little better than {stock.name} from scratch” is {first} on held-out shapes over {several} "
         f"({held}), although on coco128's own training images, with one seed, {len(above)} of {len(others)} are above "
         f"its mAP50 of {stock.trained:.3f} ({seen}), and “far from the pretrained” is "
         f"{'confirmed' if share < FAR else 'not confirmed'}: the best mAP50–95 there, {best.trained_map50_95:.3f} "
