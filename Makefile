@@ -9,7 +9,7 @@ PINS    := pyproject.toml constraints.txt
 TRY     := python3.11 python3.12 python3.13 python3 python
 FITS    := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
-.PHONY: help app book lab test test-full check bench e2e
+.PHONY: help app book lab test test-full check bench bench-ui e2e
 
 help:
 	@echo "make lab        JupyterLab on notebooks/00_start_here.ipynb   (ARGS=\"--no-browser --port 8899\")"
@@ -18,6 +18,7 @@ help:
 	@echo "make test-full  the same and the tests that take minutes each"
 	@echo "make check      ruff, nbstripout and mypy only"
 	@echo "make bench      what the plug costs, our backbones against timm's, and whether the intervals hold; 10 minutes"
+	@echo "make bench-ui   how long the eye waits for a panel, in a real browser"
 	@echo "make e2e        the tests that drive a real browser"
 	@echo "make book       every lesson, run, as pages in site/ that need no network"
 
@@ -39,6 +40,9 @@ check: $(VENV)/.test
 bench: $(VENV)/.test
 	@$(BIN)/python -m workbench.yolo.bench
 	@$(BIN)/python -m workbench.measure.bench $(ARGS)
+
+bench-ui: $(VENV)/.test
+	@$(BIN)/python -m workbench.panels.bench $(ARGS)
 
 e2e: $(VENV)/.test
 	@$(BIN)/python -m pytest tests/e2e -m browser $(ARGS)

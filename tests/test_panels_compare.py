@@ -8,9 +8,11 @@ import io
 import itertools
 
 import ipywidgets
+import nbformat
 import pytest
 
 import workbench as wb
+from workbench.cli.app import write_pages
 from workbench.errors import WorkbenchError
 from workbench.panels import _compare as pure
 from workbench.panels.compare import BUTTONS, Compare
@@ -309,3 +311,13 @@ def test_cards_say_what_is_known():
     assert 'wb.create_backbone("fasternet_t0", deploy=True)' in p.card.value.replace("&quot;", '"')
     p.canvas.selected = "nobody"
     assert p.card.value == ""
+
+
+def test_pages_of_the_app_hold_a_panel_each(tmp_path):
+    for page in sorted(write_pages(tmp_path).glob("*.ipynb")):
+        notebook = nbformat.read(page, as_version=4)
+        nbformat.validate(notebook)
+        made = {}
+        exec(notebook.cells[1].source.replace("\n\nwb.", "\n\npanel = wb."), made)
+        assert "image/png" in made["panel"]._repr_mimebundle_()
+    assert len(list(tmp_path.iterdir())) == 3

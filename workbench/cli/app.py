@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -46,22 +45,13 @@ def app(context: typer.Context) -> None:
 def write_pages(folder: Path) -> Path:
     """Write a notebook per panel into `folder`, and return it."""
     from ..panels import __all__ as known
+    from ..panels._pages import write_page
 
     folder.mkdir(parents=True, exist_ok=True)
     for name, (heading, text, code) in PAGES.items():
         if code.split("(")[0].rsplit(".", 1)[-1] not in known:
             continue
-        cells = [
-            {"cell_type": "markdown", "id": "title", "metadata": {}, "source": f"# {heading}\n\n{text}"},
-            {"cell_type": "code", "id": "panel", "metadata": {}, "execution_count": None, "outputs": [],
-             "source": f"import workbench as wb\n\n{code}"},
-        ]  # fmt: skip
-        kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-        page = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
-        file = folder / f"{name}.ipynb"
-        beside = file.with_suffix(f".{os.getpid()}")
-        beside.write_text(json.dumps(page, indent=1), encoding="utf-8")
-        beside.replace(file)
+        write_page(folder / f"{name}.ipynb", heading, text, code)
     return folder
 
 
