@@ -20,7 +20,7 @@ from workbench.backbones.registry import FAMILIES
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "workbench"
 FLOORS = {
-    "errors": 0, "settings": 0,
+    "errors": 0, "settings": 0, "files": 0,
     "backbones": 1, "_torchvision": 1,
     "features": 2, "measure": 2,
     "yolo": 3,

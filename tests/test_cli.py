@@ -152,7 +152,7 @@ def test_a_refused_write(run, tmp_path, monkeypatch):
     def refuse(self, *args, **kwargs):
         raise PermissionError(13, "Permission denied", str(self))
 
-    monkeypatch.setattr(Path, "write_text", refuse)
+    monkeypatch.setattr(Path, "write_bytes", refuse)
     code, _, err = run("yaml", "--host", "yolo11", "--backbone", "starnet_s1", "-o", tmp_path)
     assert (code, err.count("\n")) == (2, 1)
     assert "Permission denied" in err

@@ -21,11 +21,12 @@ from torch import nn
 
 import workbench as wb
 from workbench.errors import DataNotFoundError, WorkbenchError
+from workbench.files import replace_bytes
 from workbench.train import PRESETS, Run, get_preset
 from workbench.train.models import open_detector
 from workbench.train.results import recorded
 from workbench.train.resume import prepare_resume
-from workbench.train.run import TRAIN_IS_VAL, read_curves, replace_bytes
+from workbench.train.run import TRAIN_IS_VAL, read_curves
 from workbench.train.watch import PREVIOUS, CheckpointPath, find_nan
 
 TINY = {"preset": "fast", "epochs": 3, "threads": 1, "quiet": True}

@@ -16,6 +16,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from ..errors import WorkbenchError
+from ..files import replace_text
 from .contract import import_problem
 
 HEADER = "# Written by workbench.backbones.custom.save_class; the next call overwrites edits."
@@ -49,7 +50,7 @@ def save_class(cls: type, path: str | os.PathLike[str]) -> type:
     text = "\n".join([HEADER, "", *sorted(imports), "\n", "\n\n\n".join(pieces.values()), ""])
     compile(text, str(path), "exec")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    replace_text(path, text)
     # the byte code of a rewrite within the same second would be taken for current
     Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
     if str(path.parent) not in sys.path:

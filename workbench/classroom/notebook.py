@@ -36,7 +36,7 @@ class Item:
 
 
 def digest(source: str) -> str:
-    """Return a short checksum of a cell's text; white space at its end does not count.
+    r"""Return a short checksum of a cell's text; white space at its end does not count.
 
     >>> digest("a = 1\\n") == digest("a = 1")
     True

@@ -13,6 +13,7 @@ import typer
 import yaml
 
 from ..errors import WorkbenchError, did_you_mean
+from ..files import replace_text
 from ..settings import cache_dir, data_dir
 from .options import Json
 
@@ -102,7 +103,7 @@ def lab(context: typer.Context) -> None:
         raise WorkbenchError(f"{root} holds no lessons (no notebooks folder); install from a clone of the repository")
     config = cache_dir() / "jupyter" / "labconfig"  # read beside the user's own configuration, which stays as it is
     config.mkdir(parents=True, exist_ok=True)
-    (config / "page_config.json").write_text(json.dumps(NO_NEWS), encoding="utf-8")
+    replace_text(config / "page_config.json", json.dumps(NO_NEWS))
     _prepend("JUPYTER_CONFIG_PATH", str(config.parent))
     _prepend("PATH", str(Path(sys.executable).parent))  # so that a terminal in JupyterLab knows `workbench`
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # the kernel of this environment, not one registered for the user

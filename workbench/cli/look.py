@@ -15,6 +15,7 @@ import typer
 
 from ..backbones.registry import classes_for, family_of, list_backbones, unknown
 from ..errors import WorkbenchError
+from ..files import replacing
 from .options import Form, ImgSz, Json, check_form, image_size, model_of
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ def _draw(result: Latency, path: Path) -> None:
     with plt.style.context(HOUSE):
         ax = latency_bars(result)
         ax.set_title(textwrap.fill(describe(dict(result.env)), 90), fontsize=7)  # no number without its machine
-        plt.savefig(path, bbox_inches="tight")
+        with replacing(path) as part:
+            plt.savefig(part, bbox_inches="tight")
         plt.close()
 
 

@@ -68,13 +68,3 @@ def detector(name: str) -> Any:
         raise
     except (KeyError, TypeError, ValueError) as e:  # what ultralytics raises for a YAML that describes no model
         raise WorkbenchError(f"{name} is no readable model YAML ({one_line(e)})") from e
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a result file whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import WorkbenchError
+from ..files import replacing
 from ..settings import set_threads
 from .course import dataset_path
 
@@ -78,5 +79,6 @@ def _draw(curves: dict[str, Any], plot: Path) -> None:
     with plt.style.context(HOUSE):
         figure = plt.figure(figsize=(7, 4), layout="constrained")
         training_curves(curves, ax=figure.add_subplot())
-        figure.savefig(plot)
+        with replacing(plot) as part:
+            figure.savefig(part)
     print(plot)

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from ..errors import WorkbenchError
-from .options import detector, write_text
+from ..files import replace_text
+from .options import detector
 
 
 def yaml_(
@@ -27,7 +28,7 @@ def yaml_(
         print(text, end="")
         return
     path = output / yaml_name(host, backbone, scale) if output.is_dir() else output
-    write_text(path, text)
+    replace_text(path, text)
     print(path)
 
 

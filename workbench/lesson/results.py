@@ -8,14 +8,13 @@ from __future__ import annotations
 import contextlib
 import csv
 import importlib.metadata
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from .. import settings
 from ..errors import WorkbenchError
+from ..files import replacing
 from .predictions import show
 from .session import current, device_name
 
@@ -123,13 +122,7 @@ def record(row: Mapping[str, Any]) -> None:
         rows = [r for r in table() if any(r[k] != new[k] for k in KEYS)]
         rows.append(new)
         names = Table(rows).columns
-        fd, tmp = tempfile.mkstemp(dir=file.parent, prefix="comparison-", suffix=".tmp")
-        try:
-            with os.fdopen(fd, "w", newline="", encoding="utf-8") as f:
-                writer = csv.DictWriter(f, names, restval="")
-                writer.writeheader()
-                writer.writerows(rows)
-            os.replace(tmp, file)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(tmp)
+        with replacing(file) as part, part.open("w", newline="", encoding="utf-8") as f:
+            writer = csv.DictWriter(f, names, restval="")
+            writer.writeheader()
+            writer.writerows(rows)

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..files import replace_text, replacing
 from ._table import text_table
 from .candidates import factory
 from .count import count
@@ -189,11 +190,11 @@ def save(path: Path, rows: Sequence[Row], run: int, env: Row, command: str) -> N
     meta["environments"][str(run)] = env
     every = sorted([*kept, *rows], key=lambda r: int(r["run"]))
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_suffix(".csv").open("w", newline="", encoding="utf-8") as f:
+    with replacing(path.with_suffix(".csv")) as part, part.open("w", newline="", encoding="utf-8") as f:
         writer = csv.DictWriter(f, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in r.items()} for r in every)
-    path.with_suffix(".json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
+    replace_text(path.with_suffix(".json"), json.dumps(meta, indent=1) + "\n")
 
 
 def _command(section: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import WorkbenchError
+from ..files import replace_text, replacing
 from ._table import html_table, text_table
 from .environment import describe
 from .stats import Ratio, Sample, Summary, judge, paired_ratio, summarise
@@ -119,9 +120,10 @@ class Latency:
             for s, kept in zip(samples, judge(samples, self.threads).kept, strict=True)
         ]
         if file.suffix == ".parquet":
-            _polars().DataFrame(rows, schema=SCHEMA).write_parquet(file)
+            with replacing(file) as part:
+                _polars().DataFrame(rows, schema=SCHEMA).write_parquet(part)
         else:
-            with file.open("w", newline="", encoding="utf-8") as f:
+            with replacing(file) as part, part.open("w", newline="", encoding="utf-8") as f:
                 writer = csv.DictWriter(f, COLUMNS)
                 writer.writeheader()
                 writer.writerows({k: repr(v) if isinstance(v, float) else v for k, v in row.items()} for row in rows)
@@ -132,7 +134,7 @@ class Latency:
             "macs": dict(self.macs),
         }
         meta["candidates"] = self.names
-        file.with_suffix(".json").write_text(json.dumps(meta, indent=2), encoding="utf-8")
+        replace_text(file.with_suffix(".json"), json.dumps(meta, indent=2))
         return file
 
     @classmethod

@@ -168,9 +168,9 @@ def stands(name: str, c: Conditions) -> bool:
 
 def png_of(figure: Figure) -> bytes:
     """Return a figure as PNG."""
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=110)
-    return out.getvalue()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()
 
 
 def data_url(kind: str, data: bytes) -> str:

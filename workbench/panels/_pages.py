@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
+
+from ..files import replace_text
 
 
 def write_page(file: Path, heading: str, text: str, code: str) -> None:
@@ -16,6 +17,4 @@ def write_page(file: Path, heading: str, text: str, code: str) -> None:
     ]  # fmt: skip
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     page = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
-    beside = file.with_suffix(f".{os.getpid()}")
-    beside.write_text(json.dumps(page, indent=1), encoding="utf-8")
-    beside.replace(file)
+    replace_text(file, json.dumps(page, indent=1) + "\n")

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import WorkbenchError
+from ..files import replace_text
 from ..measure.environment import environment
 from ..settings import data_dir
-from ..train.run import replace_text
 from ._pages import write_page
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -101,11 +101,11 @@ def _serve(folder: str) -> tuple[str, str, subprocess.Popen[bytes]]:
     token = secrets.token_hex(16)
     command = [sys.executable, "-m", "voila", folder, "--no-browser", "--Voila.ip=127.0.0.1", f"--port={port}",
                f"--token={token}"]  # fmt: skip
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    away = subprocess.DEVNULL
     return (
         f"http://127.0.0.1:{port}",
         token,
-        subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, **quiet),
+        subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=away, stderr=away),
     )
 
 

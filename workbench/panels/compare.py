@@ -12,6 +12,7 @@ import ipywidgets as widgets
 from matplotlib.figure import Figure
 
 from ..errors import WorkbenchError, did_you_mean
+from ..files import replace_text
 from ..measure._progress import text as progress_text
 from ..measure.rounds import Progress
 from ..plots.compare import comparison_scatter
@@ -137,7 +138,7 @@ class Compare(Careful):
     def to_csv(self, path: str | Path) -> Path:
         """Write the rows shown, unrounded, with conditions and environment; return the file."""
         path = Path(path).expanduser()
-        path.write_text(pure.csv_text(self.result.rows, self.result.conditions, self.result.taken), encoding="utf-8")
+        replace_text(path, pure.csv_text(self.result.rows, self.result.conditions, self.result.taken))
         return path
 
     def static(self) -> Figure:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataNotFoundError
-from ..train.run import Run, replace_text
+from ..files import replace_text
+from ..train.run import Run
 
 COLUMNS = (
     *("label", "model", "data", "held_out", "preset", "epochs", "imgsz", "seed", "status", "map50", "map50_95"),

@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 from ..errors import WorkbenchError
-from .run import RECORD, Run, replace_text
+from ..files import replace_text
+from .run import RECORD, Run
 
 REQUEST, PAUSED = "request.txt", "paused.txt"
 REQUESTS = ("run", "pause", "stop")

@@ -14,6 +14,7 @@ import yaml
 
 from .. import settings as process
 from ..errors import WorkbenchError
+from ..files import replace_text
 from ..yolo import RTDETR
 from ..yolo.arguments import check_arguments
 from ..yolo.data import DatasetReport, check_imgsz, verify_dataset
@@ -22,7 +23,7 @@ from .environment import environment
 from .models import model_name, one_line, open_detector, start_from
 from .preflight import check_resources, clear_folder, prepare_folder
 from .presets import get_preset
-from .run import RECORD, SUMMARY, TRAIN_IS_VAL, Run, named_metrics, quiet_ultralytics, replace_text
+from .run import RECORD, SUMMARY, TRAIN_IS_VAL, Run, named_metrics, quiet_ultralytics
 from .watch import OnEpoch, Watcher, now
 
 NOTE = """These checkpoints hold classes of the package `workbench` of the distribution backbone-workbench. They open

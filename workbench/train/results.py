@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataNotFoundError, WorkbenchError, did_you_mean
+from ..files import replace_text
 from ..settings import data_dir
-from .run import Run, replace_text
+from .run import Run
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from ..errors import WorkbenchError
-from .run import Run, replace_text
+from ..files import replace_text
+from .run import Run
 from .watch import PREVIOUS
 
 

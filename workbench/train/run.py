@@ -6,13 +6,13 @@ import contextlib
 import csv
 import json
 import logging
-import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataNotFoundError, WorkbenchError
+from ..errors import DataNotFoundError
+from ..files import replace_text
 from ..settings import set_threads
 
 RECORD, CURVES, SUMMARY = "run.json", "curves.csv", "summary.md"
@@ -178,28 +178,3 @@ def write_curves(rows: list[dict[str, float]], path: Path) -> None:
     if rows:
         lines = [",".join(rows[0]), *(",".join(f"{v:.6g}" for v in row.values()) for row in rows)]
         replace_text(path, "\n".join(lines) + "\n")
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file under another name and rename it, so that a reader never sees half of it."""
-    replace_bytes(path, text.encode())
-
-
-def replace_bytes(path: Path, content: bytes) -> None:
-    """Write bytes under another name, flush them to the disk, and rename."""
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    except OSError as e:
-        raise WorkbenchError(f"cannot write {path} ({e.strerror}); free some space or choose another folder") from e
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException as e:
-        os.unlink(temporary)
-        if isinstance(e, OSError):
-            raise WorkbenchError(f"cannot write {path} ({e.strerror}); free some space or choose another folder") from e
-        raise

@@ -13,9 +13,10 @@ import torch
 from torch import nn
 
 from ..errors import WorkbenchError
+from ..files import replace_bytes
 from ..settings import set_threads
 from .control import obey
-from .run import CURVES, read_curves, replace_bytes, write_curves
+from .run import CURVES, read_curves, write_curves
 
 PREVIOUS = "last-previous.pt"
 OnEpoch = Callable[[dict[str, float]], None]

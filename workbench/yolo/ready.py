@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from ..files import replace_text
 from .hosts import detector_yaml, read_host
 from .mapping import layer_map
 from .rows import SLOTS, is_backbone_row, numbered, rows_of
@@ -74,7 +75,7 @@ def _flow(value: Any) -> str:
 def write_ready(folder: Path = CFG) -> None:
     """Write the ready files into a folder."""
     for name, text in ready_files().items():
-        (folder / name).write_text(text, encoding="utf-8")
+        replace_text(folder / name, text)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,11 @@ import difflib
 import importlib.util
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from ...errors import WorkbenchError
+from ...files import replace_text
 from .edits import EDITS, KNOWN_VERSIONS, Edit
 
 IN_REPOSITORY = "ultralytics/nn/tasks.py"
@@ -164,13 +163,13 @@ def apply(path: str | os.PathLike[str]) -> str:
         return f"{tasks}: all {len(EDITS)} edits are in already"
     after = with_edits(before)  # raises before anything is written
     if any(made):
-        _write(tasks, without_edits(before))
+        replace_text(tasks, without_edits(before))
         raise WorkbenchError(f"{tasks} held {made.count(True)} of {len(EDITS)} edits and was rolled back to its "
                              "untouched form; apply again to make them all")  # fmt: skip
     if without_edits(after) != before:
         raise WorkbenchError(f"{tasks}: the edits could not be taken out again exactly; nothing was written")
     compile(after, str(tasks), "exec", dont_inherit=True)
-    _write(tasks, after)
+    replace_text(tasks, after)
     return f"{tasks}: {len(EDITS)} edits made; take them out again with workbench surgery --revert {path}"
 
 
@@ -191,7 +190,7 @@ def revert(path: str | os.PathLike[str]) -> str:
                              "was written; git checkout restores the file")  # fmt: skip
     if not any(made):
         return f"{tasks}: no edit of the surgery is in it"
-    _write(tasks, without_edits(before))
+    replace_text(tasks, without_edits(before))
     return f"{tasks}: {made.count(True)} edits taken out, the file is as it was"
 
 
@@ -201,22 +200,3 @@ def _read(file: Path) -> str:
         return file.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as e:
         raise WorkbenchError(f"cannot read {file} ({e}); give a readable UTF-8 file") from e
-
-
-def _write(file: Path, text: str) -> None:
-    """Replace the file in one step: a reader or a crash sees the old bytes or the new ones, never a mixture."""
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-", suffix=".tmp")
-        with os.fdopen(handle, "wb") as out:
-            out.write(text.encode("utf-8"))
-            out.flush()
-            os.fsync(out.fileno())
-        shutil.copymode(file, temporary)
-        os.replace(temporary, file)
-    except OSError as e:
-        raise WorkbenchError(f"cannot write {file} ({e.strerror}); nothing was changed, give a writable copy") from e
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)

@@ -11,8 +11,9 @@ from pathlib import Path
 from types import ModuleType
 
 from ...errors import WorkbenchError, did_you_mean
+from ...files import replace_text
 from .edits import EDITS, STEPS, Edit
-from .files import _read, _write, installed_package, require_known, version_of, with_edits, without_edits
+from .files import _read, installed_package, require_known, version_of, with_edits, without_edits
 
 
 def edits_of(*steps: str) -> tuple[Edit, ...]:
@@ -58,7 +59,7 @@ def copy_tasks(work_dir: str | os.PathLike[str], name: str = "tasks_surgery", st
     folder.mkdir(parents=True, exist_ok=True)
     steps = tuple(steps)
     untouched = without_edits(_read(package / "nn" / "tasks.py"))
-    file.write_bytes((with_edits(untouched, edits_of(*steps)) if steps else untouched).encode())
+    replace_text(file, with_edits(untouched, edits_of(*steps)) if steps else untouched)
     return _load(file, name)
 
 
@@ -78,7 +79,7 @@ def edit(tasks: ModuleType, anchor: str, new: str) -> ModuleType:
         raise WorkbenchError(f"the anchor occurs {times} times in {file.name}; give a piece that occurs exactly once")
     text = text.replace(anchor, new)
     compile(text, str(file), "exec", dont_inherit=True)
-    _write(file, text)
+    replace_text(file, text)
     return _load(file, tasks.__name__)
 
 
