@@ -14,7 +14,7 @@ import typer
 
 from ..errors import WorkbenchError
 from . import app as pages
-from . import course, look, runs, wire
+from . import classroom, course, look, runs, wire
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}  # for verbs that hand their options to a tool
 UsageError: type[Exception] = cast(type[Exception], typer.BadParameter.__mro__[1])  # typer does not export it
@@ -35,6 +35,7 @@ app.command("train")(course.train)
 app.command("sweep")(runs.sweep)
 app.command("results")(runs.results)
 
+app.add_typer(classroom.app, name="class")
 app.command("doctor")(course.doctor)
 app.command("lab", context_settings=PASS_ON, add_help_option=False)(course.lab)
 app.command("app", context_settings=PASS_ON, add_help_option=False)(pages.app)

@@ -1,0 +1,113 @@
+"""What a student runs before handing in: is the notebook whole, does it run, what do the visible tests say?"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import MissingExtraError
+from .course import ClassroomError
+from .notebook import MAX_BYTES, Item, cells_of, digest, read_manifest, read_notebook, source_of
+
+CELL_S = 600  # as long as grading lets a cell run
+PASSED, FAILED, MISSING = "passes", "fails", "is missing"
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was found; prints as the student reads it.
+
+    Attributes:
+        assignment: the name.
+        tests: visible test → (one of "passes", "fails", "is missing"; the last line of what it said).
+        notes: what to mend before handing in.
+    """
+
+    assignment: str
+    tests: dict[str, tuple[str, str]]
+    notes: list[str]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every visible test passes and there is nothing to mend."""
+        return not self.notes and all(verdict == PASSED for verdict, _ in self.tests.values())
+
+    def __str__(self) -> str:
+        mark = {PASSED: "✓", FAILED: "✗", MISSING: "✗"}
+        lines = [f"{mark[v]} {name} {v}{': ' + said if said else ''}" for name, (v, said) in self.tests.items()]
+        lines += [f"! {note}" for note in self.notes]
+        good = sum(v == PASSED for v, _ in self.tests.values())
+        lines.append(
+            f"{self.assignment}: {good} of {len(self.tests)} visible tests pass; hidden tests decide the marks"
+        )
+        return "\n".join(lines)
+
+
+def check(path: str | Path = ".", assignment: str = "") -> Check:
+    """Run a notebook from top to bottom in a fresh kernel, as grading will, and say what its visible tests say.
+
+    The notebook itself is not changed. It is the student's own code on the student's own machine: no sandbox.
+
+    Args:
+        path: the notebook, or the folder it lies in.
+        assignment: its name; needed only where the folder holds several notebooks.
+
+    Raises:
+        ClassroomError: no notebook there, or not one of a release.
+    """
+    file = _find(Path(path), assignment)
+    notebook = read_notebook(file)
+    said = read_manifest(notebook)
+    if said is None:
+        raise ClassroomError(
+            f"{file.name} does not come from a release: it lacks the list of its cells; start from a1.zip"
+        )
+    name, items = said
+    notes = _whole(notebook, items)
+    if file.name != f"{name}.ipynb":
+        notes.append(f"the file is called {file.name}; hand it in as {name}.ipynb")
+    if file.stat().st_size > MAX_BYTES / 2:
+        notes.append(f"the file has {file.stat().st_size / 2**20:.0f} MB; clear its outputs")
+    found = _run(notebook, file.parent)
+    tests = {i.id: found.get(i.id, (MISSING, "the cell was deleted")) for i in items if i.kind == "test"}
+    return Check(name, tests, notes)
+
+
+def _find(path: Path, assignment: str) -> Path:
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise ClassroomError(f"{path} is not there; give the notebook, or the folder it lies in")
+    files = sorted(p for p in path.glob("*.ipynb") if p.is_file())
+    named = [p for p in files if p.stem == assignment] or ([] if assignment else files)
+    if len(named) != 1:
+        there = ", ".join(p.name for p in files) or "no notebook"
+        raise ClassroomError(f"{path.resolve()} holds {there}; say which one: workbench class check NOTEBOOK")
+    return named[0]
+
+
+def _whole(notebook: Mapping[str, Any], items: list[Item]) -> list[str]:
+    """Return what of the release is no longer there, or no longer the same."""
+    mine = dict(cells_of(notebook))
+    notes = [f"the cell {i.id} was deleted; copy it back from the release" for i in items if i.id not in mine]
+    changed = [i.id for i in items if i.digest and i.id in mine and digest(source_of(mine[i.id])) != i.digest]
+    return notes + [f"the cell {name} was changed; grading uses the original" for name in changed]
+
+
+def _run(notebook: Any, folder: Path) -> dict[str, tuple[str, str]]:
+    """Return nbgrader's cell → whether it ran, and the last line of its error."""
+    try:
+        from nbclient import NotebookClient
+    except ImportError:
+        raise MissingExtraError("nbclient", "classroom") from None
+    client = NotebookClient(notebook, timeout=CELL_S, allow_errors=True, resources={"metadata": {"path": str(folder)}})
+    client.execute(stderr=subprocess.DEVNULL)  # the kernel's own remarks; a cell's go into the notebook
+    found = {}
+    for name, cell in cells_of(notebook):
+        errors = [o for o in cell.get("outputs", ()) if o.get("output_type") == "error"]
+        line = f"{errors[0]['ename']}: {errors[0]['evalue']}".strip().splitlines()[0][:160] if errors else ""
+        found[name] = (FAILED if errors else PASSED, line)
+    return found
