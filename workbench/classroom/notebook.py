@@ -38,7 +38,7 @@ class Item:
 def digest(source: str) -> str:
     r"""Return a short checksum of a cell's text; white space at its end does not count.
 
-    >>> digest("a = 1\\n") == digest("a = 1")
+    >>> digest("a = 1\n") == digest("a = 1")
     True
     """
     return hashlib.sha256(source.rstrip().encode()).hexdigest()[:12]
