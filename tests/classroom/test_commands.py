@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import zipfile
 
 import nbformat
@@ -102,7 +103,18 @@ def test_from_an_archive_to_marks(here, tmp_path, capsys):
     assert {r["name"] for r in rows} >= {"Ada Lovelace"}
     assert not [v for r in rows for v in r.values() if v and v.startswith(("=", "+", "@"))]
     assert figure.read_bytes().startswith(b"\x89PNG")
-    assert (here.root / "by_hand" / "a1.csv").is_file()
+    by_hand = here.root / "by_hand" / "a1.csv"
+    ada = next(r["student"] for r in rows if r["name"] == "Ada Lovelace")
+    by_hand.write_text(f"student,name,points,comment\n{ada},Ada,4,<b>clear</b> & short\n")
+    assert main(["class", "feedback", "a1"]) == 0
+    assert "a1: 2 pages" in capsys.readouterr().out
+    page = (here.feedback(ada, "a1") / "a1.html").read_text()
+    assert "<b>19 of 20 points</b>" in page
+    assert "&lt;b&gt;clear&lt;/b&gt; &amp; short" in page
+    assert not re.search("https?:|HIDDEN|BEGIN SOLUTION", page)
+    empty = next((here.feedback(r["student"], "a1") / "a1.html").read_text() for r in rows if r["student"] != ada)
+    assert empty.count("✗ 0 of") == 8
+    assert "=cmd|x" in empty
 
 
 def test_a_student_checks_before_handing_in(course, tmp_path, monkeypatch, capsys):

@@ -109,6 +109,16 @@ def marks(
         _draw(found, plot)
 
 
+@app.command()
+def feedback(assignment: Assignment) -> None:
+    """Write a page for each graded student: marks and messages, nothing of the hidden tests."""
+    from ..classroom import Course
+    from ..classroom.feedback import feedback as write
+
+    course = Course.here()
+    print(f"{assignment}: {len(write(course, assignment))} pages in {course.root / 'feedback'}")
+
+
 def _draw(found: object, plot: Path) -> None:
     from matplotlib.figure import Figure
 
