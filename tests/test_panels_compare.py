@@ -54,7 +54,7 @@ def test_inside_a_host_the_stock_one_stands_beside_the_transplant():
 
 def test_times_come_from_one_interleaved_run():
     found = compare(SMALL[:2], Conditions(imgsz=32), rounds=5, budget_s=60, progress=False)
-    assert {r["n"] for r in found.rows} <= {4, 5}  # a round may be dropped as disturbed
+    assert all(r["n"] >= 3 for r in found.rows)  # rounds may be dropped as disturbed, and made up for
     for r in found.rows:
         assert r["low_ms"] <= r["latency_ms"] <= r["high_ms"]
         assert r["gmacs_per_s"] == pytest.approx(r["macs"] / r["latency_ms"] / 1e6)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
@@ -122,7 +123,7 @@ def _other_metadata(found: Any) -> None:
 
 
 def _twice(found: Any) -> None:
-    found.cells += [dict(c) for c in found.cells[2:9]]
+    found.cells += copy.deepcopy(found.cells[2:9])
     for i, cell in enumerate(found.cells):
         cell["id"] = f"cell-{i}"
 
@@ -388,7 +389,7 @@ CASES = {
     "equal to everything": Case(answer("roofline-answer", ALWAYS_EQUAL), {"roofline-test": 0}, "expected a number, came Yes"),
     "a pickle that runs": Case(answer("roofline-answer", PICKLE), {"roofline-test": 0}, "expected a number, came Gadget"),
     "monstrous number": Case(
-        answer("conv-macs-answer", "def conv_macs(*a):\n    return 10 ** 4200"), {"conv-macs-test": 0}, ""),
+        answer("conv-macs-answer", "def conv_macs(*a):\n    return 10 ** 4200"), {"conv-macs-test": 0, "widest-test": None}, ""),  # which calls it
     "not a number": Case(
         answer("roofline-answer", 'def roofline_ms(*a):\n    return float("nan")'), {"roofline-test": 0}, ""),
     "monstrous tensor": Case(

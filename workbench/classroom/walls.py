@@ -98,11 +98,11 @@ def walls(files: Sequence[Path], hide: Path | None, limits: Limits) -> tuple[lis
     ]  # fmt: skip
     for name, value in environment(limits, HOME).items():
         command += ["--setenv", name, value]
-    command += _system(hide)
     command += ["--ro-bind-data", str(fds[0]), "/etc/passwd", "--ro-bind-data", str(fds[1]), "/etc/group"]
     command += ["--proc", "/proc", "--dev", "/dev", "--size", str(4 * 2**20), "--tmpfs", "/dev/shm"]
     for folder in ("/tmp", HOME):
         command += ["--size", str(limits.disk_bytes // 2), "--tmpfs", folder]
+    command += _system(hide)  # after these: the workbench itself may have been installed in one of them
     command += ["--dir", f"{HOME}/desk"]
     for file in files:
         command += ["--ro-bind", str(file), f"{HOME}/desk/{file.name}"]
