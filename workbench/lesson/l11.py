@@ -33,7 +33,7 @@ def _dominance(answer: Any) -> None:
     expect_function(answer)
     g = fresh()
     cases: list[tuple[Pair, Pair]] = [((1, 2), (1, 2)), ((1, 2), (1, 3)), ((1, 3), (2, 2)), ((2, 2, 2), (2, 2, 1)),
-                                      ((3, 1, 1), (3, 2, 5)), ((0, 9), (1, 1))]  # fmt: skip
+                                      ((3, 1, 1), (3, 2, 5)), ((0, 9), (1, 1)), ((0, 3), (2, 2))]  # fmt: skip
     cases += [tuple(tuple(p) for p in torch.randint(0, 3, (2, 3), generator=g).tolist()) for _ in range(20)]  # type: ignore[misc]
     for a, b in cases:
         expect_equal(answer(a, b), _dominates(a, b), f"dominates({a}, {b})")
