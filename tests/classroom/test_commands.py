@@ -8,16 +8,19 @@ import json
 import os
 import re
 import zipfile
+from pathlib import Path
 
 import nbformat
 import pytest
 
-from workbench.classroom import Course
+from workbench.classroom import ClassroomError, Course
+from workbench.classroom.check import CHECKING, _find, check
 from workbench.classroom.marks import safe
 from workbench.classroom.walls import problem
 from workbench.cli import main
 
 pytest.importorskip("nbgrader", reason="nbgrader is not installed (extra classroom)")
+ROOT = Path(__file__).resolve().parents[2]
 FULL = 15.0  # of a1, by tests
 
 
@@ -130,6 +133,34 @@ def test_a_student_checks_before_handing_in(course, tmp_path, monkeypatch, capsy
     assert "hand it in as a1.ipynb" in said
     assert "0 of 8 visible tests pass" in said
     assert (tmp_path / "mine.ipynb").read_bytes() == before
+
+
+def test_the_notebook_is_found_by_the_assignments_name(tmp_path, monkeypatch):
+    (tmp_path / "a1").mkdir()
+    for name in ("a1/a1.ipynb", "a1/scratch.ipynb"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    assert _find(Path("a1"), "").resolve() == tmp_path / "a1" / "a1.ipynb"  # from the folder above
+    monkeypatch.chdir(tmp_path / "a1")
+    assert _find(Path("a1"), "").resolve() == tmp_path / "a1" / "a1.ipynb"  # beside it
+    with pytest.raises(ClassroomError, match="say which one"):
+        _find(Path(), "")
+    with pytest.raises(ClassroomError, match="a2 is not there"):
+        _find(Path("a2"), "")
+
+
+def test_a_check_inside_a_check_ends(tmp_path, monkeypatch):
+    """A student may leave `!workbench class check a1` in a cell of the notebook that it runs."""
+    monkeypatch.setenv(CHECKING, "1")
+    with pytest.raises(ClassroomError, match="being checked itself"):
+        check(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a1", "a2", "a3", "a4", "a5"])
+def test_the_last_cell_says_how_to_check(name):
+    last = nbformat.read(ROOT / "assignments" / name / f"{name}.ipynb", as_version=4).cells[-1]
+    assert f"`workbench class check {name}`" in last.source
+    assert f"`{name}.ipynb`" in last.source
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from .course import ClassroomError
 from .notebook import MAX_BYTES, Item, cells_of, digest, read_manifest, read_notebook, source_of
 
 CELL_S = 600  # as long as grading lets a cell run
+CHECKING = "WORKBENCH_CHECKING"  # set in the kernel that a check starts: a cell may hold `!workbench class check a1`
 PASSED, FAILED, MISSING = "passes", "fails", "is missing"
 
 
@@ -52,12 +54,14 @@ def check(path: str | Path = ".", assignment: str = "") -> Check:
     The notebook itself is not changed. It is the student's own code on the student's own machine: no sandbox.
 
     Args:
-        path: the notebook, or the folder it lies in.
+        path: the notebook, with or without its ending, or the folder it lies in.
         assignment: its name; needed only where the folder holds several notebooks.
 
     Raises:
-        ClassroomError: no notebook there, or not one of a release.
+        ClassroomError: no notebook there, not one of a release, or a check of it is running and has come to this call.
     """
+    if os.environ.get(CHECKING):
+        raise ClassroomError("this cell is being checked itself; nothing to do")
     file = _find(Path(path), assignment)
     notebook = read_notebook(file)
     said = read_manifest(notebook)
@@ -79,9 +83,12 @@ def check(path: str | Path = ".", assignment: str = "") -> Check:
 def _find(path: Path, assignment: str) -> Path:
     if path.is_file():
         return path
+    if (named_so := Path(f"{path}.ipynb")).is_file():  # the assignment's name, as all commands take it
+        return named_so
     if not path.is_dir():
-        raise ClassroomError(f"{path} is not there; give the notebook, or the folder it lies in")
+        raise ClassroomError(f"{path} is not there; run this in the folder of your notebook, or give its path")
     files = sorted(p for p in path.glob("*.ipynb") if p.is_file())
+    assignment = assignment or (path.name if any(p.stem == path.name for p in files) else "")
     named = [p for p in files if p.stem == assignment] or ([] if assignment else files)
     if len(named) != 1:
         there = ", ".join(p.name for p in files) or "no notebook"
@@ -104,7 +111,8 @@ def _run(notebook: Any, folder: Path) -> dict[str, tuple[str, str]]:
     except ImportError:
         raise MissingExtraError("nbclient", "classroom") from None
     client = NotebookClient(notebook, timeout=CELL_S, allow_errors=True, resources={"metadata": {"path": str(folder)}})
-    client.execute(stderr=subprocess.DEVNULL)  # the kernel's own remarks; a cell's go into the notebook
+    env = {**os.environ, CHECKING: "1"}
+    client.execute(stderr=subprocess.DEVNULL, env=env)  # the kernel's own remarks; a cell's go into the notebook
     found = {}
     for name, cell in cells_of(notebook):
         errors = [o for o in cell.get("outputs", ()) if o.get("output_type") == "error"]

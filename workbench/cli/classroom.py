@@ -140,7 +140,7 @@ def _draw(found: object, plot: Path) -> None:
 
 @app.command()
 def check(
-    path: Annotated[Path, typer.Argument(help="The notebook, or the folder it lies in.")] = Path(),
+    path: Annotated[Path, typer.Argument(help="Its name (a1), its notebook, or the folder of that.")] = Path(),
 ) -> None:
     """Run a notebook as grading will, before it is handed in, and say what its visible tests say."""
     from ..classroom.check import check as look
