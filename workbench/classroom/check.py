@@ -116,6 +116,6 @@ def _run(notebook: Any, folder: Path) -> dict[str, tuple[str, str]]:
     found = {}
     for name, cell in cells_of(notebook):
         errors = [o for o in cell.get("outputs", ()) if o.get("output_type") == "error"]
-        line = f"{errors[0]['ename']}: {errors[0]['evalue']}".strip().splitlines()[0][:160] if errors else ""
+        line = f"{errors[0]['ename']}: {errors[0]['evalue']}".rstrip(": ").splitlines()[0][:160] if errors else ""
         found[name] = (FAILED if errors else PASSED, line)
     return found
