@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from ..backbones import list_backbones
 from ..errors import WorkbenchError
-from .style import PALETTE, axes, family_colour
+from .style import FAMILY_COLOUR, PALETTE, axes, family_colour, family_marker
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -177,7 +176,8 @@ def cka_heatmap(
     values = np.asarray(matrix, dtype=float)
     ax = axes(ax, figsize=(0.9 * len(columns) + 1.6, 0.7 * len(rows) + 1.2))
     ax.imshow(values, cmap="Blues", vmin=0, vmax=1)
-    ax.set_xticks(range(len(columns)), columns)
+    crowded = max(map(len, columns), default=0) > 8
+    ax.set_xticks(range(len(columns)), columns, rotation=20 if crowded else 0, ha="right" if crowded else "center")
     ax.set_yticks(range(len(rows)), rows)
     for (i, j), v in np.ndenumerate(values):
         ax.text(j, i, f"{v:.2f}", ha="center", va="center", fontsize=9, color="white" if v > 0.6 else "black")
@@ -190,14 +190,15 @@ def survival(shares: Mapping[str, Mapping[str, float]], ylabel: str, ax: Axes | 
     """Draw one line per network over the levels P2 to P5: what survives each stage.
 
     Args:
-        shares: network → level → value.
+        shares: network → level → value; a family or one of its variants gets the family's colour and marker.
         ylabel: what the value is, with its unit.
         ax: to draw into.
     """
     ax = axes(ax, figsize=(5.2, 3.2))
     for i, (name, values) in enumerate(shares.items()):
-        colour = family_colour(name) if name in list_backbones() else None
-        ax.plot(list(values), list(values.values()), marker="osD^"[i % 4], label=name, color=colour)
+        known = name.split("_", 1)[0] in FAMILY_COLOUR
+        look = {"color": family_colour(name), "marker": family_marker(name)} if known else {"marker": "osD^"[i % 4]}
+        ax.plot(list(values), list(values.values()), label=name, **look)
     ax.set_xlabel("level")
     ax.set_ylabel(ylabel)
     ax.legend()
