@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..errors import WorkbenchError, did_you_mean
-from ..yolo import HOSTS, RTDETR, YOLO
-from ..yolo.hosts import read_host, yaml_name
+from ..errors import WorkbenchError
+from ..yolo import RTDETR, YOLO
+from ..yolo.hosts import host_scales, yaml_name
 from ..yolo.weights import load_backbone
 
 
@@ -20,10 +20,7 @@ def model_name(host: str, scale: str, backbone: str | None) -> str:
     >>> model_name("yolo11", "n", None), model_name("yolov8", "s", "starnet_s1")
     ('yolo11n.yaml', 'yolov8s-starnet_s1.yaml')
     """
-    if host not in HOSTS:
-        hint = did_you_mean(host, HOSTS) or f"; expected one of {', '.join(HOSTS)}"
-        raise WorkbenchError(f"unknown host {host!r}{hint}")
-    scales = read_host(host).scales
+    scales = host_scales(host)
     if scale not in scales and len(scales) > 1:
         raise WorkbenchError(f"scale {scale!r} given for {host}; expected one of {', '.join(scales)}")
     if backbone is not None:

@@ -62,10 +62,7 @@ def read_host(name: str) -> Host:
     >>> read_host("yolo11").level_of[6], read_host("yolo11").new_index(13), read_host("rtdetr-l").new_index(7)
     ('P4', 9, 3)
     """
-    if name not in HOSTS:
-        hint = did_you_mean(name, HOSTS) or f"; expected one of {', '.join(HOSTS)}"
-        raise WorkbenchError(f"unknown host {name!r}{hint}")
-    cfg = YAML.load(check_yaml(f"{name}.yaml"))
+    cfg = _read_yaml(name)
     strides = _strides(cfg)
     replaced = _stage_rows(cfg["backbone"], strides)
     ends = {s: max(i for i in range(replaced) if strides[i] == s) for s in STRIDES}
@@ -77,6 +74,26 @@ def read_host(name: str) -> Host:
                     f"layer {i} of {name} reads layer {j}, which ends no stage; no backbone can serve it"
                 )
     return Host(name, cfg, replaced, level_of)
+
+
+def host_scales(name: str) -> tuple[str, ...]:
+    """Return the scales a host comes in, read off its YAML alone: nothing is built, unlike in `read_host`.
+
+    Raises:
+        WorkbenchError: the name is no host.
+
+    >>> host_scales("yolo11"), host_scales("rtdetr-l")
+    (('n', 's', 'm', 'l', 'x'), ('l',))
+    """
+    return tuple(_read_yaml(name)["scales"])
+
+
+def _read_yaml(name: str) -> dict[str, Any]:
+    if name not in HOSTS:
+        hint = did_you_mean(name, HOSTS) or f"; expected one of {', '.join(HOSTS)}"
+        raise WorkbenchError(f"unknown host {name!r}{hint}")
+    cfg: dict[str, Any] = YAML.load(check_yaml(f"{name}.yaml"))
+    return cfg
 
 
 def detector_yaml(host: str, backbone: str, scale: str = "n", **backbone_args: Any) -> dict[str, Any]:
