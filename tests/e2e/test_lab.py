@@ -3,59 +3,20 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import nbformat
 import pytest
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
 
-ROOT = Path(__file__).resolve().parents[2]
-LESSONS = sorted(p.stem for p in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
+from steps import NOTEBOOKS, RED, RUN_MS, SENTINEL, open_lesson, place, run_all, wait_for
+
+LESSONS = sorted(p.stem for p in NOTEBOOKS.glob("[0-9]*.ipynb"))
 FIRST = LESSONS[0] if LESSONS else None
-SENTINEL = "every cell has run"
 METADATA = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
-OPEN_MS, RUN_MS = 90_000, 240_000
-RED = (
-    '[data-mime-type="application/vnd.jupyter.error"], [data-mime-type="application/vnd.jupyter.stderr"]'  # tracebacks
-)
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(FIRST is None, reason="no lesson is there yet")]
-
-
-def place(lab, name: str) -> Path:
-    """Copy a lesson into the server's folder, with one more cell that says when the others are done."""
-    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
-    notebook.cells.append(nbformat.v4.new_code_cell(f"print({SENTINEL!r})", id="sentinel"))
-    path = lab.root / f"{name}.ipynb"
-    nbformat.write(notebook, path)
-    for folder in (ROOT / "notebooks").iterdir():
-        if folder.is_dir() and not folder.name.startswith("."):
-            shutil.copytree(folder, lab.root / folder.name, dirs_exist_ok=True)
-    return path
-
-
-def run_all(page) -> None:
-    page.locator(".lm-MenuBar-itemLabel", has_text="Run").first.click()
-    page.locator('.lm-Menu-item[data-command="runmenu:run-all"]').click()
-
-
-def wait_for(page, selector: str, timeout_ms: int, picture: Path) -> None:
-    """Wait for a selector; on a timeout say which cells have not run, and leave a picture."""
-    try:
-        page.wait_for_selector(selector, timeout=timeout_ms)
-    except playwright.TimeoutError:
-        page.screenshot(path=picture)
-        prompts = page.locator(".jp-CodeCell .jp-InputArea-prompt").all_inner_texts()
-        message = f"no {selector} within {timeout_ms / 1e3:g} s; prompts {prompts}; see {picture}"
-        raise AssertionError(message) from None
-
-
-def open_lesson(page, lab, name: str) -> None:
-    page.goto(lab.page(f"{name}.ipynb"), timeout=OPEN_MS)
-    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=OPEN_MS)
-    page.get_by_text("| Idle").wait_for(timeout=OPEN_MS)  # before there is a kernel, Run All asks which one
 
 
 def test_the_server_asks_for_its_token(lab):
