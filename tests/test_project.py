@@ -103,6 +103,15 @@ def test_version_and_licence_agree():
     assert PROJECT["license"] == "AGPL-3.0-or-later"
 
 
+def test_the_citation_agrees_with_the_project_and_the_readme():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert cited["version"] == workbench.__version__
+    assert cited["license"] == PROJECT["license"]
+    papers = {reference["url"] for reference in cited["references"]}
+    assert papers == set(re.findall(r"\]\((https://arxiv.org/[^)]+)\)", (ROOT / "README.md").read_text(encoding="utf-8")))
+
+
+
 @pytest.mark.parametrize(
     "name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md", "assignments/README.md"]
 )
