@@ -108,8 +108,9 @@ def test_the_citation_agrees_with_the_project_and_the_readme():
     assert cited["version"] == workbench.__version__
     assert cited["license"] == PROJECT["license"]
     papers = {reference["url"] for reference in cited["references"]}
-    assert papers == set(re.findall(r"\]\((https://arxiv.org/[^)]+)\)", (ROOT / "README.md").read_text(encoding="utf-8")))
-
+    assert papers == set(
+        re.findall(r"\]\((https://arxiv.org/[^)]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    )
 
 
 @pytest.mark.parametrize(
