@@ -12,15 +12,6 @@ from .exercises import exercise, expect, expect_equal, expect_function, expect_t
 from .quiz import Question, questions
 
 
-def _watch(model: nn.Module, name: str, x: Tensor) -> Tensor:
-    kept: dict[str, Tensor] = {}
-    handle = model.get_submodule(name).register_forward_hook(lambda m, a, out: kept.update(out=out.detach().clone()))
-    with torch.no_grad():
-        model(x)
-    handle.remove()
-    return kept["out"]
-
-
 def _no_clone(model: nn.Module, name: str, x: Tensor) -> Tensor:
     kept: dict[str, Tensor] = {}
     handle = model.get_submodule(name).register_forward_hook(lambda m, a, out: kept.update(out=out))
