@@ -36,7 +36,6 @@ SMALL = {  # configurations quick enough to build hundreds of times
     "mobileone": {"num_blocks_per_stage": (1, 1, 1, 1), "width_multipliers": (0.125,) * 4, "num_conv_branches": 2},
     "vanillanet": {"dims": (8, 8, 16, 16, 16), "strides": (1, 2, 2, 2), "act_num": 1},
 }
-LOGITS = dict.fromkeys(SMALL, "logits")
 
 
 def fixture(family: str) -> tuple[dict, dict[str, torch.Tensor], Path]:

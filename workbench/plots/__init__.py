@@ -17,7 +17,6 @@ _FIGURES: dict[str, str] = {  # function → module
     "comparison_scatter": "compare",
     "achieved_rates": "latency",
     "cost_against_latency": "latency",
-    "counter_disagreement": "latency",
     "latency_bars": "latency",
     "pareto_front": "latency",
     "rate_against_macs": "latency",

@@ -214,27 +214,3 @@ def waterfall(parts: Sequence[Any], value: str = "macs", ax: Axes | None = None)
     ax.set_xlabel(f"{value}, added up")
     ax.grid(axis="y", visible=False)
     return ax
-
-
-def counter_disagreement(counts: Mapping[str, Mapping[str, float]], truth: str, ax: Axes | None = None) -> Axes:
-    """Draw how far counters are from the exact number of MACs, in percent, per network.
-
-    Args:
-        counts: network → counter → MACs.
-        truth: the counter that is exact.
-        ax: to draw into.
-    """
-    counters = list(dict.fromkeys(c for row in counts.values() for c in row if c != truth))
-    ax = axes(ax, figsize=(7.4, 3.2))
-    width = 0.8 / max(len(counters), 1)
-    for i, counter in enumerate(counters):
-        off = [100 * (row[counter] / row[truth] - 1) if counter in row else np.nan for row in counts.values()]
-        x = np.arange(len(counts)) + (i - (len(counters) - 1) / 2) * width
-        colour = list(PALETTE.values())[i % len(PALETTE)]
-        ax.bar(x, off, width * 0.92, label=counter, color=colour, hatch=HATCHES[i % len(HATCHES)], edgecolor="white")
-    ax.axhline(0, color="black", lw=0.8)
-    ax.set_xticks(range(len(counts)), list(counts))
-    ax.set_ylabel("difference from exact MACs, %")
-    ax.legend(fontsize=8)
-    ax.grid(axis="x", visible=False)
-    return ax
