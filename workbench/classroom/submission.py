@@ -7,6 +7,7 @@ import hashlib
 import platform
 import stat
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,7 @@ class Play:
         self.left_out: dict[int, str] = {}
         self._hung: set[Any] = set()
         self._at: Any = None
+        self._box: Sandbox | None = None
         self._end = time.monotonic() + grader.limits.wall_s
 
     def _sandbox(self) -> Sandbox:
@@ -124,13 +126,18 @@ class Play:
         self.results = {q.id: [] for q in questions}
         for _ in range(MAX_STARTS):
             self._at = None
+            box: Sandbox | None = None
             try:
-                with self._sandbox() as box:
-                    self._cells(box)
-                    for question in questions:
-                        self._calls(box, question)
+                box = self._sandbox()
+                weakref.finalize(self, box.close)
+                self._cells(box)
+                for question in questions:
+                    self._calls(box, question)
+                self._box = box
                 return
             except DiedError as e:
+                if box is not None:
+                    box.close()
                 if time.monotonic() >= self._end:
                     self.notes.append(f"stopped after {self.grader.limits.wall_s:g} s, the time of a whole submission")
                     break
@@ -184,27 +191,40 @@ class Play:
         """
         fraction = dict(before) | {k: v.fraction for k, v in verdicts.items()}
         wrong = [q for q in self.grader.questions if fraction.get(q.id, 1.0) < 1]
-        box: Sandbox | None = None
-        try:
-            for question in [q for q in questions if q in wrong]:
-                cells = repaired(self.steps, self.grader.master, question, wrong, self.left_out)
-                if cells is None or time.monotonic() >= self._end:
-                    continue
-                try:
-                    box = box or self._sandbox()
-                    verdict = self._again(box, question, cells)
-                except DiedError:
-                    if box is not None:
-                        box.close()
-                    box = None
-                    continue
-                if verdict.fraction > verdicts[question.id].fraction:
-                    rest = "" if verdict.fraction == 1 else f"; {verdict.message}"
-                    message = f"{'right' if not rest else 'partly right'}, with the earlier answers put right{rest}"
-                    verdicts[question.id] = Verdict(verdict.fraction, line(message))
-        finally:
-            if box is not None:
-                box.close()
+        if not self._sound():
+            self._drop()
+        for question in [q for q in questions if q in wrong]:
+            cells = repaired(self.steps, self.grader.master, question, wrong, self.left_out)
+            if cells is None or time.monotonic() >= self._end:
+                continue
+            verdict = self._put_right(question, cells)
+            if verdict is not None and verdict.fraction > verdicts[question.id].fraction:
+                rest = "" if verdict.fraction == 1 else f"; {verdict.message}"
+                message = f"{'right' if not rest else 'partly right'}, with the earlier answers put right{rest}"
+                verdicts[question.id] = Verdict(verdict.fraction, line(message))
+        self._drop()
+
+    def _sound(self) -> bool:
+        """Whether the process that ran everything may go on: a new one would import torch again, half of all time."""
+        said = [str(o.get("error")) for o in self.outputs.values()]
+        said += [r.error for results in self.results.values() for r in results if isinstance(r, Failed)]
+        return not self.left_out and not self.notes and not any(s.startswith(("Memory", "Timeout")) for s in said)
+
+    def _drop(self) -> None:
+        if self._box is not None:
+            self._box.close()
+        self._box = None
+
+    def _put_right(self, question: Question, cells: Sequence[str]) -> Verdict | None:
+        for _ in range(2 if self._box is not None else 1):  # one that was in use may lack something: once more, anew
+            try:
+                if self._box is None:
+                    self._box = box = self._sandbox()
+                    weakref.finalize(self, box.close)
+                return self._again(self._box, question, cells)
+            except DiedError:
+                self._drop()
+        return None
 
     def _again(self, box: Sandbox, question: Question, cells: Sequence[str]) -> Verdict:
         limits = self.grader.limits
