@@ -1,16 +1,22 @@
-"""Answers of assignment 5, the capstone. Designs differ, so shapes, budgets and gaps are judged, not one reference."""
+"""Answers of assignment 5, the capstone. Designs differ, so shapes, budgets and quality are judged, not one reference.
+
+Everything but the rule for choosing is decided from ONNX files that the student's process writes; they are opened
+outside it, under limits (`workbench.classroom.capstone`). Nothing that is computed in the notebook counts.
+"""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workbench.classroom.answers import Failed, Question, Verdict
-from workbench.classroom.judge import Near, difference, judge
+from workbench.classroom.capstone import IMGSZ, Facts, Scored, contained, opened, scored
+from workbench.classroom.judge import Near, judge
 
 BUDGET_MACS = 60_000_000
 STRIDES = (4, 8, 16, 32)
+FULL, HALF = 0.60, 0.30  # mAP50, reached by the upper end of its interval
 
 
 def INPUTS(seed: int) -> dict[str, list[tuple[Any, ...]]]:  # noqa: N802 - a name of the contract
@@ -28,9 +34,10 @@ def INPUTS(seed: int) -> dict[str, list[tuple[Any, ...]]]:  # noqa: N802 - a nam
     return {
         "choose-test": [(table, scale * m, ms) for m, ms in limits],
         "maps-test": [(side, side + 32, 3), (96, 64, 1)],
-        "budget-test": [(224,)],
+        "budget-test": [(224, 224, 3)],
         "detector-test": [(side,)],
         "export-test": [(side,)],
+        "quality-test": [(IMGSZ,)],
     }
 
 
@@ -43,59 +50,102 @@ def _choose(table: list[dict[str, Any]], macs: float, ms: float, quick: bool = T
     return max(keep, key=lambda k: (k["map50"], -k["latency_ms"]))["name"] if keep else None
 
 
+def _problem(came: Any, files: int = 1) -> str | None:
+    """Return why there is nothing to judge; None where there is as many files as asked for."""
+    if isinstance(came, Failed):
+        return came.error
+    found = list(came) if isinstance(came, list | tuple) else [came]
+    if len(found) == files and all(isinstance(f, Facts | Scored) for f in found):
+        return None
+    return f"{files} ONNX file{'s' if files > 1 else ''} were expected, came {type(came).__name__}"
+
+
+def _levels(facts: Facts, height: int, width: int) -> str | None:
+    """Return what is wrong with the maps of a backbone's file."""
+    maps = [shape for _, _, shape in facts.outputs]
+    if len(maps) != 4:
+        return f"four maps are needed, P2 to P5; the file has {len(maps)}"
+    for shape, stride in zip(maps, STRIDES, strict=True):
+        wanted = (1, shape[1] if len(shape) > 1 else 0, height // stride, width // stride)
+        if shape != wanted:
+            return f"at stride {stride} an image of {height} × {width} gives {wanted}; came {shape}"
+    return None
+
+
 def _maps(given: Sequence[Any], inputs: Sequence[tuple[Any, ...]]) -> Verdict:
-    seen: list[list[int]] = []
-    for came, (h, w, _) in zip(given, inputs, strict=True):
-        if isinstance(came, Failed):
-            return Verdict(0.0, f"an image of {h} × {w} fails: {came.error}")
-        channels = [s[1] if isinstance(s, list) and len(s) == 4 else 0 for s in came] if isinstance(came, list) else []
-        seen.append(channels)
-        wanted = [[1, c, h // s, w // s] for c, s in zip(channels, STRIDES, strict=False)]
-        if len(channels) != 4:
-            return Verdict(0.0, f"four maps are needed, P2 to P5; came {len(channels)}")
-        if wrong := difference(came, wanted, f"the maps of an image of {h} × {w}"):
-            return Verdict(0.0, wrong)
-    if seen[0] != seen[1]:
+    channels = []
+    for came, (h, w, c) in zip(given, inputs, strict=True):
+        if wrong := _problem(came) or _levels(came, h, w):
+            return Verdict(0.0, f"an image of {h} × {w} with {c} channels: {wrong}")
+        channels.append([shape[1] for _, _, shape in came.outputs])
+    if channels[0] != channels[1]:
         return Verdict(0.5, "the strides are right; the channels change with the image")
     return Verdict(1.0, "right")
 
 
 def _budget(given: Sequence[Any], inputs: Sequence[tuple[Any, ...]]) -> Verdict:
-    if wrong := difference([type(v).__name__ for v in given[0]] if isinstance(given[0], list | tuple) else given[0],
-                           ["int", "int"], "(MACs, parameters)"):  # fmt: skip
+    came, (h, w, c) = given[0], inputs[0]
+    if wrong := _problem(came):
         return Verdict(0.0, wrong)
-    macs = given[0][0]
-    if macs < BUDGET_MACS / 6:
-        return Verdict(0.0, f"{macs:,} MACs are less than a sixth of the budget of {BUDGET_MACS:,}")
-    if macs <= BUDGET_MACS:
-        return Verdict(1.0, "right")
-    half = macs <= 1.25 * BUDGET_MACS
-    return Verdict(0.5 if half else 0.0, f"{macs:,} MACs are over the budget of {BUDGET_MACS:,}")
+    if [shape for _, _, shape in came.inputs] != [(1, c, h, w)]:
+        return Verdict(0.0, f"the file is not for one image of {c} × {h} × {w}, on which the budget is counted")
+    if came.macs < BUDGET_MACS / 6:
+        return Verdict(0.0, f"{came.macs:,} MACs are less than a sixth of the budget of {BUDGET_MACS:,}")
+    if came.macs <= BUDGET_MACS:
+        return Verdict(1.0, f"right: {came.macs:,} MACs, {came.params:,} parameters")
+    half = came.macs <= 1.25 * BUDGET_MACS
+    return Verdict(0.5 if half else 0.0, f"{came.macs:,} MACs are over the budget of {BUDGET_MACS:,}")
 
 
 def _detector(given: Sequence[Any], inputs: Sequence[tuple[Any, ...]]) -> Verdict:
     came, side = given[0], inputs[0][0]
-    if isinstance(came, Failed):
-        return Verdict(0.0, f"the detector was not built: {came.error}")
-    places = sum((side // s) ** 2 for s in STRIDES[1:])
-    alone = came[3] if isinstance(came, list | tuple) and len(came) == 4 else 0
-    wrong = difference(came, [[8.0, 16.0, 32.0], [1, 84, places], alone, alone], "(strides, detections, parameters)")
-    return Verdict(0.0, wrong) if wrong else Verdict(1.0, "right")
+    if wrong := _problem(came, 2):
+        return Verdict(0.0, f"the detector was not built: {wrong}")
+    alone, whole = came
+    wanted = [(1, 84, sum((side // s) ** 2 for s in STRIDES[1:]))]
+    if [shape for _, _, shape in whole.outputs] != wanted:
+        found = ", ".join(str(shape) for _, _, shape in whole.outputs)
+        return Verdict(0.0, f"detections on P3, P4 and P5 are {wanted[0]}; came {found}")
+    share = contained(alone.weights, whole.weights)
+    if share < 0.9:
+        return Verdict(0.0, f"{share:.0%} of your backbone's weights are in the detector: is it Mine that is inside?")
+    return Verdict(1.0, f"right: {whole.macs:,} MACs on {side} × {side}, {whole.params:,} parameters")
 
 
 def _export(given: Sequence[Any], inputs: Sequence[tuple[Any, ...]]) -> Verdict:
-    came = given[0]
-    if isinstance(came, Failed):
-        return Verdict(0.0, f"the file was not written or does not open: {came.error}")
-    if not isinstance(came, list | tuple):
-        return Verdict(0.0, f"(outputs, difference) were expected, came {type(came).__name__}")
-    if wrong := difference([type(v).__name__ for v in came], ["int", "float"], "(outputs, difference)"):
+    came, side = given[0], inputs[0][0]
+    if wrong := _problem(came) or _levels(came, side, side):
         return Verdict(0.0, wrong)
-    if came[0] != 4:
-        return Verdict(0.0, f"the file has {came[0]} outputs; P2, P3, P4 and P5 are four")
-    if not 0 <= came[1] < 1e-3:
-        return Verdict(0.5, f"the outputs are off by {came[1]:.2g}: was the model in eval mode?")
+    if came.training:
+        return Verdict(0.5, "the file takes its statistics from the batch: was the model in eval mode?")
     return Verdict(1.0, "right")
+
+
+def _quality(given: Sequence[Any], inputs: Sequence[tuple[Any, ...]]) -> Verdict:
+    came = given[0]
+    if wrong := _problem(came):
+        return Verdict(0.0, wrong)
+    said = f"mAP50 {came.map50:.3f} [{came.low:.3f}, {came.high:.3f}] on {came.images} images drawn for the grading"
+    fraction = 1.0 if came.high >= FULL else 0.5 if came.high >= HALF else 0.0
+    if came.latency is not None:
+        said += f"; latency {came.latency} of a stock YOLO11n"
+    if came.facts.macs > came.stock_macs or came.facts.params > came.stock_params:
+        fraction, said = fraction / 2, f"{said}; larger than a stock YOLO11n: half"
+    return Verdict(fraction, said)
+
+
+def CAPSTONE(measured: Mapping[str, Sequence[Any]]) -> dict[str, Any]:  # noqa: N802 - a name of the contract
+    """Return what of the measured files goes into the record of a submission."""
+    record: dict[str, Any] = {}
+    for backbone in measured.get("budget-test", ()):
+        if isinstance(backbone, Facts):
+            record |= {"backbone_macs": backbone.macs, "backbone_params": backbone.params}
+    for detector in measured.get("quality-test", ()):
+        if isinstance(detector, Scored):
+            record |= detector.to_record()
+        else:
+            record["refused"] = detector.error if isinstance(detector, Failed) else "no file was written"
+    return record
 
 
 QUESTIONS = (
@@ -105,8 +155,9 @@ QUESTIONS = (
         Near(2 / 3, lambda *a: _choose(*a, exact=False), "a budget that is met exactly is kept: <=, not <"),
         name="the choice",
     )),
-    Question("maps-test", 3, "maps_of", _maps),
-    Question("budget-test", 3, "cost_of", _budget),
-    Question("detector-test", 3, "detector_of", _detector),
-    Question("export-test", 2, "export_gap", _export),
+    Question("maps-test", 2, "backbone_file", _maps, opened),
+    Question("budget-test", 3, "backbone_file", _budget, opened),
+    Question("detector-test", 2, "detector_files", _detector, opened),
+    Question("export-test", 2, "export_file", _export, opened),
+    Question("quality-test", 4, "trained_file", _quality, scored),
 )  # fmt: skip

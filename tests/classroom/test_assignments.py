@@ -1,17 +1,20 @@
 """Tests of the tests: each assignment gives the right solution full marks, the release none, a wrong approach its own.
 
-The notebooks' cells run in this process, with replacements; the sandbox is tested elsewhere.
+The notebooks' cells run in this process, with replacements, and so are the files opened that they write; the sandbox
+and the process for files are tested elsewhere.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import importlib.util
 import io
 import linecache
 import os
 import re
+import shutil
 import sys
 import tempfile
 import types
@@ -22,6 +25,7 @@ import nbformat
 import pytest
 
 from workbench.backbones import registry
+from workbench.classroom import exam
 from workbench.classroom.answers import Failed, load_answers
 
 ROOT = Path(__file__).resolve().parents[2] / "assignments"
@@ -82,7 +86,7 @@ def marks(name: str, names: dict[str, Any], seed: int) -> dict[str, tuple[float,
     inputs, table = answers.INPUTS(seed), {}
     for q in answers.QUESTIONS:
         given = [call(names[q.call], arguments) for arguments in inputs[q.id]]
-        fraction, message = q.compare(given, inputs[q.id])
+        fraction, message = q.compare(q.measured(given, seed), inputs[q.id])
         table[q.id] = (q.points * fraction, message)
     return table
 
@@ -92,6 +96,10 @@ def somewhere_else(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # what a notebook writes goes with the test
     monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(exam, "opener", exam.Here)
+    monkeypatch.setattr(exam, "score_file", functools.partial(exam.score_file, images=40, timing_s=0.0))
+    for weights in ROOT.glob("*/*.safetensors"):
+        shutil.copy(weights, tmp_path)  # what is handed in beside a notebook
     yield
     sys.modules.pop("mine", None)  # the file that assignment 5 writes
     registry._custom.pop("Mine", None)

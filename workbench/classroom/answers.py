@@ -8,6 +8,8 @@ file. Here, outside, results become marks.
 - ``INPUTS(seed) -> dict``: question id → list of argument tuples (plain numbers, lists, dicts, tensors).
 - ``QUESTIONS``: a tuple of `Question`.
 
+and may hold a third, ``CAPSTONE(measured) -> dict``: what of the measured results goes into the record of a submission.
+
 A result is what ``call(*arguments)`` returned, one per argument tuple, in order; a call that raised is a `Failed`.
 """
 
@@ -46,12 +48,19 @@ class Question:
         points: the most it can earn; the same as in the notebook.
         call: the name of the function that is called on the inputs, after the student's cells have run.
         compare: (results, argument tuples) → `Verdict`.
+        measure: (results, seed) → what `compare` gets in their place: files that the function wrote, measured out here
+            (see `capstone`); None where results are compared as they are.
     """
 
     id: str
     points: float
     call: str
     compare: Callable[[Sequence[Any], Sequence[tuple[Any, ...]]], Verdict]
+    measure: Callable[[Sequence[Any], int], list[Any]] | None = None
+
+    def measured(self, results: Sequence[Any], seed: int) -> list[Any]:
+        """Return what `compare` is given for these results."""
+        return list(results) if self.measure is None else self.measure(results, seed)
 
 
 def load_answers(file: str | Path) -> ModuleType:

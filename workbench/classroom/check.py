@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import MissingExtraError
 from .course import ClassroomError
-from .notebook import MAX_BYTES, Item, cells_of, digest, read_manifest, read_notebook, source_of
+from .notebook import MAX_BYTES, Item, cells_of, digest, files_of, read_manifest, read_notebook, source_of
 
 CELL_S = 600  # as long as grading lets a cell run
 CHECKING = "WORKBENCH_CHECKING"  # set in the kernel that a check starts: a cell may hold `!workbench class check a1`
@@ -75,9 +75,22 @@ def check(path: str | Path = ".", assignment: str = "") -> Check:
         notes.append(f"the file is called {file.name}; hand it in as {name}.ipynb")
     if file.stat().st_size > MAX_BYTES / 2:
         notes.append(f"the file has {file.stat().st_size / 2**20:.0f} MB; clear its outputs")
+    notes += _beside(file.parent, files_of(notebook))
     found = _run(notebook, file.parent)
     tests = {i.id: found.get(i.id, (MISSING, "the cell was deleted")) for i in items if i.kind == "test"}
     return Check(name, tests, notes)
+
+
+def _beside(folder: Path, names: list[str]) -> list[str]:
+    """Return what is missing of the files that are handed in beside the notebook, or too large."""
+    notes = []
+    for name in (Path(n).name for n in names):
+        path = folder / name
+        if not path.is_file():
+            notes.append(f"{name} is not there; hand it in beside the notebook, which says how it is written")
+        elif path.stat().st_size > MAX_BYTES:
+            notes.append(f"{name} has {path.stat().st_size / 2**20:.0f} MB; at most {MAX_BYTES >> 20} MB are taken")
+    return notes
 
 
 def _find(path: Path, assignment: str) -> Path:

@@ -11,7 +11,7 @@ from .course import ClassroomError, Course
 
 PRIVATE = ("answers.py", "wrong.py")  # stand beside a source notebook; no student may have them
 FOLDERS = ("source", "release", "submitted", "autograded", "feedback")
-IGNORED = (".ipynb_checkpoints", "*.pyc", "__pycache__", "feedback", *PRIVATE)
+IGNORED = (".ipynb_checkpoints", "*.pyc", "__pycache__", "feedback", "*.safetensors", *PRIVATE)
 CONFIG = '''"""Made by `workbench class init`. nbgrader's own commands read it when they are run in this folder."""
 
 c = get_config()  # noqa: F821

@@ -15,7 +15,7 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from .plain import HEAD, pack, unpack
@@ -51,6 +51,11 @@ class Capped(io.StringIO):
 
 def main() -> None:
     """Serve requests until there are no more."""
+    serve(Player)
+
+
+def serve(make: Callable[[dict[str, Any]], Any]) -> None:
+    """Confine this process to its limits, make what answers, and pass requests and replies on."""
     wire = socket.socket(fileno=int(sys.argv[1]))
     limits = json.loads(sys.argv[2])
     _confine(limits)
@@ -58,7 +63,7 @@ def main() -> None:
     for fd in (0, 1, 2):  # what C code prints, and what a cell would read, is nobody's
         os.dup2(nothing, fd)
     sys.path.insert(0, "")
-    player = Player(limits)
+    player = make(limits)
     _send(wire, {"ready": True, "python": sys.version.split()[0]})
     while (request := _receive(wire)) is not None:
         _send(wire, player.answer(request))

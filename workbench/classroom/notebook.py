@@ -79,7 +79,16 @@ def items_of(notebook: Mapping[str, Any]) -> list[Item]:
 
 def manifest(notebook: Mapping[str, Any], assignment: str) -> dict[str, Any]:
     """Return what a release says about itself, for its notebook's metadata."""
-    return {"assignment": assignment, "cells": [[i.id, i.kind, i.points, i.digest] for i in items_of(notebook)]}
+    cells = [[i.id, i.kind, i.points, i.digest] for i in items_of(notebook)]
+    return {"assignment": assignment, "cells": cells, "files": files_of(notebook)}
+
+
+def files_of(notebook: Mapping[str, Any]) -> list[str]:
+    """Return the names of what is to be handed in beside the notebook, as its metadata says."""
+    metadata = notebook.get("metadata")
+    data = metadata.get(KEY) if isinstance(metadata, Mapping) else None
+    found = data.get("files") if isinstance(data, Mapping) else None
+    return [str(name) for name in found] if isinstance(found, list) else []
 
 
 def read_manifest(notebook: Mapping[str, Any]) -> tuple[str, list[Item]] | None:

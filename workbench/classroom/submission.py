@@ -8,7 +8,7 @@ import platform
 import stat
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,11 @@ class Grader:
         self.name, self.seed, self.limits, self.trusted, self.hide = name, seed, limits, trusted, hide
         self.questions: tuple[Question, ...] = tuple(sorted(answers.QUESTIONS, key=lambda q: self.master.order[q.id]))
         self.inputs: dict[str, list[tuple[Any, ...]]] = answers.INPUTS(seed)
+        self.capstone: Callable[[Mapping[str, Any]], dict[str, Any]] = getattr(answers, "CAPSTONE", lambda _: {})
+        if any(q.measure for q in self.questions):
+            from .capstone import require
+
+            require()
 
     def grade(
         self, student: str, folder: Path, old: Record | None = None, only: str | None = None
@@ -70,17 +75,19 @@ class Grader:
         asked = [q for q in self.questions if only in (None, q.id)]
         play = Play(self, steps, companions(folder))
         play.run(asked)
-        verdicts = {q.id: self._judge(q, play.results[q.id]) for q in asked}
+        measured = {q.id: q.measured(play.results[q.id], self.seed) for q in asked}
+        verdicts = {q.id: self._judge(q, measured[q.id]) for q in asked}
         before = {k: m.points / m.of if m.of else 1.0 for k, m in old.questions.items()} if old and only else {}
         play.repair(asked, verdicts, before)
         marks = dict(old.questions) if old and only else {}
         marks |= {
             q.id: Mark(round(q.points * verdicts[q.id].fraction, 4), q.points, verdicts[q.id].message) for q in asked
         }
-        reason = "; ".join(play.notes)[:500]
-        return self._signed(record, begun, status="graded", questions=marks, reason=reason), executed(
-            self.master, steps, play.outputs
+        capstone = (old.capstone if old and only else {}) | self.capstone(measured)
+        found = self._signed(
+            record, begun, status="graded", questions=marks, reason="; ".join(play.notes)[:500], capstone=capstone
         )
+        return found, executed(self.master, steps, play.outputs)
 
     def _judge(self, question: Question, results: Sequence[Any]) -> Verdict:
         errors = {r.error for r in results if isinstance(r, Failed)}
@@ -232,7 +239,7 @@ class Play:
         for source in cells:
             box.ask({"do": "cell", "source": source}, limits.cell_s)
         results = [self._call(box, question, a) for a in self.grader.inputs[question.id]]
-        return self.grader._judge(question, results)
+        return self.grader._judge(question, question.measured(results, self.grader.seed))
 
 
 def line(text: str, most: int = 300) -> str:

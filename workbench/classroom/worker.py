@@ -16,6 +16,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..errors import WorkbenchError
 from .course import ClassroomError, Course
 from .record import Record
 from .submission import Grader, checksum
@@ -107,7 +108,7 @@ def main() -> None:
         import torch
 
         torch.set_num_threads(job.limits.threads)
-    except ClassroomError as e:
+    except WorkbenchError as e:  # no such assignment, or a package that opens what was handed in is missing
         print(json.dumps({"refused": str(e)}), file=said, flush=True)
         return
     for line in sys.stdin:
