@@ -46,8 +46,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
     except OSError as e:
         raise WorkbenchError(
-            f"cannot write {path} ({e.strerror or e}); nothing was changed, "
-            "give a folder that is there, has space and is yours to write"
+            f"cannot write {path} ({e.strerror or e}); nothing was changed. "
+            "Give a folder that exists, has free space and is yours to write"
         ) from e
     finally:
         if part is not None:

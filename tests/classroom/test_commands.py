@@ -15,7 +15,7 @@ import pytest
 
 from workbench.classroom import ClassroomError, Course
 from workbench.classroom.check import CHECKING, _find, check
-from workbench.classroom.marks import safe
+from workbench.classroom.table import bare, safe
 from workbench.classroom.walls import problem
 from workbench.cli import main
 
@@ -192,6 +192,12 @@ def test_outside_a_course(tmp_path, monkeypatch, capsys):
     assert "does not come from a release" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+x", "-x", "@x", " =x", "\t=x"])
+@pytest.mark.parametrize("text", ["=1+1", "+x", "-x", "@x", " =x", "\t=x", "\r=x", "'=x", "''+x", "＝1"])
 def test_no_spreadsheet_runs_a_cell(text):
     assert safe(text).startswith("'")
+    assert bare(safe(text)) == text
+
+
+@pytest.mark.parametrize("text", ["", "a=1", "'t Hooft", "Ada", "1-2", "''"])
+def test_an_ordinary_cell_stays(text):
+    assert safe(text) == text == bare(text)

@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+from ..files import replace_text
 from ..settings import data_dir
 from .course import ClassroomError, Course
 
@@ -43,8 +44,7 @@ def init_course(folder: str | Path) -> tuple[Course, list[str]]:
     copied = [master.name for master in masters if _copy(master, root / "source" / master.name)]
     if not known:  # last: it is what makes the folder a course
         course_id = re.sub(r"[^A-Za-z0-9._-]+", "-", root.name).strip("-.") or "course"
-        text = CONFIG.format(name=course_id, ignored=list(IGNORED))
-        (root / "nbgrader_config.py").write_text(text, encoding="utf-8")
+        replace_text(root / "nbgrader_config.py", CONFIG.format(name=course_id, ignored=list(IGNORED)))
     return Course(root), copied
 
 

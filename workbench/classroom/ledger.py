@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 
 from ..measure._table import text_table
 from .course import Course
+from .table import read_table, write_table
 
 TAKEN = ("taken", "replaced", "unchanged")  # the student's hand-in is this one
 FOLDER = "collected"
@@ -87,12 +87,11 @@ def read_ledger(course: Course, assignment: str) -> list[Row]:
     path = ledger_path(course, assignment)
     if not path.is_file():
         return []
-    with path.open(encoding="utf-8", newline="") as stream:
-        return [Row(*(str(line.get(c) or "") for c in COLUMNS)) for line in csv.DictReader(stream)]
+    return [Row(**line) for line in read_table(path, COLUMNS)]
 
 
-def add_to_ledger(course: Course, assignment: str, rows: tuple[Row, ...]) -> None:
-    """Add rows, by rename; a file that is collected again keeps one row."""
+def add_to_ledger(course: Course, assignment: str, rows: tuple[Row, ...], judged: bool = False) -> None:
+    """Add rows, by rename; a file that is collected again keeps one row, and is late or not as `judged` anew."""
     table = {(r.origin, r.file): r for r in read_ledger(course, assignment)}
     now_taken = {r.student for r in rows if r.verdict in TAKEN}
     for key, row in table.items():
@@ -101,16 +100,10 @@ def add_to_ledger(course: Course, assignment: str, rows: tuple[Row, ...]) -> Non
     for row in rows:
         before = table.get((row.origin, row.file))
         if row.verdict == "unchanged" and before is not None:
-            row = replace(row, verdict="taken", late=before.late or row.late)
+            row = replace(row, verdict="taken", late=row.late if judged else before.late or row.late)
         table[row.origin, row.file] = row
-    path = ledger_path(course, assignment)
-    path.parent.mkdir(exist_ok=True)
-    beside = path.with_suffix(".partial")
-    with beside.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(astuple(r) for r in sorted(table.values(), key=lambda r: (r.student, r.origin, r.file)))
-    beside.replace(path)
+    rows_now = sorted(table.values(), key=lambda r: (r.student, r.origin, r.file))
+    write_table(ledger_path(course, assignment), COLUMNS, map(astuple, rows_now))
 
 
 def late_students(course: Course, assignment: str) -> set[str]:

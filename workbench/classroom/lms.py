@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 MOODLE = re.compile(r"(?P<name>.+)_(?P<number>\d+)_assignsubmission_(?P<what>file|onlinetext)_?(?P<file>[^/]+)?$")
@@ -15,6 +15,7 @@ BRIGHTSPACE = re.compile(
 )
 COPY = re.compile(r"(?P<stem>.+?)(?: ?\((?P<a>\d{1,3})\)|-(?P<b>\d{1,3}))$")  # a1 (1), a1(1): browsers; a1-2: Canvas
 SCAFFOLD = ("submitted", "submissions", "__macosx", "")
+ASIDE = re.compile(r"(old|older|backups?|archives?|previous|drafts?|tmp|copy|versions?|v)([ _-]?\d+)?", re.I)
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Owner:
         late: the system says so.
         time: of the hand-in where the path holds it, local.
         version: of repeated hand-ins, from names such as ``a1-2.ipynb``.
+        folders: in the shape "folder", down to the student's; before `settle`, to the last that may be.
+        depth: how many folders of the student's own lie around the file.
         shape: "Moodle", "Canvas", "Blackboard", "Brightspace", "folder" or "file".
     """
 
@@ -38,6 +41,13 @@ class Owner:
     late: bool = False
     time: datetime | None = None
     version: int = 0
+    folders: tuple[str, ...] = ()
+    depth: int = 0
+
+    @property
+    def keys(self) -> list[tuple[str, ...]]:
+        """What files of one hand-in have in common, innermost folder first."""
+        return [self.folders[:n] for n in range(len(self.folders), 0, -1)] or [(self.name, self.number)]
 
 
 def owner_of(path: str, assignment: str) -> Owner | None:
@@ -45,8 +55,9 @@ def owner_of(path: str, assignment: str) -> Owner | None:
 
     >>> owner_of("Ada Lovelace_12345_assignsubmission_file_/a1.ipynb", "a1").name
     'Ada Lovelace'
-    >>> owner_of("lovelaceada_LATE_12345_67890_a1-2.ipynb", "a1")
-    Owner(name='lovelaceada', file='a1.ipynb', shape='Canvas', number='12345', late=True, time=None, version=2)
+    >>> found = owner_of("lovelaceada_LATE_12345_67890_a1-2.ipynb", "a1")
+    >>> found.name, found.file, found.shape, found.number, found.late, found.version
+    ('lovelaceada', 'a1.ipynb', 'Canvas', '12345', True, 2)
     >>> owner_of("a1.ipynb", "a1") is None
     True
     """
@@ -56,13 +67,42 @@ def owner_of(path: str, assignment: str) -> Owner | None:
     for i, part in enumerate(parts):
         last = i == len(parts) - 1
         if (found := _system(part, parts[-1], last)) is not None:
-            return _versioned(found, assignment)
+            return _versioned(replace(found, depth=len(_own(parts[i + 1 : -1], assignment))), assignment)
     *folders, file = parts
-    while folders and (folders[-1].lower() == assignment.lower() or folders[-1].lower() in SCAFFOLD):
-        folders.pop()  # STUDENT/a1/a1.ipynb, as nbgrader keeps them
-    if folders:
-        return _versioned(Owner(folders[-1].strip(), file, "folder"), assignment)
+    folders = _own(folders, assignment)
+    outer = [f for f in folders if not ASIDE.fullmatch(f.strip())] or folders
+    if outer:  # ada/old/a1.ipynb is Ada's
+        found = Owner(outer[-1].strip(), file, "folder", folders=tuple(outer), depth=len(folders) - len(outer))
+        return _versioned(found, assignment)
     return _named(file, assignment)
+
+
+def _own(folders: Sequence[str], assignment: str) -> list[str]:
+    """Leave out the folders that a system or an assignment's name put there: STUDENT/a1/a1.ipynb."""
+    return [f for f in folders if f.strip().lower() != assignment.lower() and f.strip().lower() not in SCAFFOLD]
+
+
+def settle(owners: Sequence[Owner], known: Callable[[str], bool]) -> list[Owner]:
+    """Decide which of several folders above a notebook is the student's, from all notebooks of one archive or folder.
+
+    The one whose name is known; else the level at which the notebooks nearest to the top have theirs.
+
+    >>> paths = ["term/ada/a1.ipynb", "term/bob/mine/a1.ipynb"]
+    >>> [o.name for o in settle([owner_of(p, "a1") for p in paths], lambda name: False)]
+    ['ada', 'bob']
+    """
+    lists = [o.folders for o in owners if o.folders]
+    level = min(map(len, lists), default=1) - 1
+    while level > 0 and len({f[level] for f in lists}) == 1 < len({f[:level] for f in lists}):
+        level -= 1  # ada/mine/a1.ipynb, bob/mine/a1.ipynb
+    return [_settled(o, level, known) if len(o.folders) > 1 else o for o in owners]
+
+
+def _settled(owner: Owner, level: int, known: Callable[[str], bool]) -> Owner:
+    hits = [i for i, name in enumerate(owner.folders) if known(name)]
+    at = hits[0] if len(hits) == 1 else min(level, len(owner.folders) - 1)
+    inner = len(owner.folders) - 1 - at
+    return replace(owner, name=owner.folders[at].strip(), folders=owner.folders[: at + 1], depth=owner.depth + inner)
 
 
 def _system(part: str, file: str, last: bool) -> Owner | None:
@@ -95,7 +135,7 @@ def _versioned(owner: Owner, assignment: str) -> Owner:
     stem, dot, suffix = owner.file.rpartition(".")
     if dot and (m := COPY.match(stem)) and m["stem"].lower() == assignment.lower():
         file, version = f"{m['stem']}.{suffix}", int(m["a"] or m["b"])
-        return Owner(owner.name, file, owner.shape, owner.number, owner.late, owner.time, version)
+        return replace(owner, file=file, version=version)
     return owner
 
 

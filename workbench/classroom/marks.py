@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +12,10 @@ from .ledger import late_students
 from .notebook import Item, items_of, read_notebook
 from .record import Record
 from .roster import Roster
+from .table import read_table, table_text, write_table
 
 BY_HAND = "by_hand"  # folder of the tables in which people enter what people mark
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+COLUMNS = ("student", "name", "points", "comment")
 MISSING, UNGRADED = "not handed in", "not graded"
 
 
@@ -82,16 +81,14 @@ class Marks:
         of = sum(q.points for q in self.questions)
         columns = ["student", "name", "status", "submitted", "late", *(q.id for q in self.tests)]
         columns += ["by tests", "by hand", "total", "of", "reason", "comment"]
-        stream = io.StringIO()
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow([safe(c) for c in columns])
+        rows: list[list[object]] = []
         for line in self.lines:
             r = line.record
             earned = [r.questions[q.id].points if r and q.id in r.questions else None for q in self.tests]
             row = [line.student, line.name, line.status, r.submitted if r else None, "late" if line.late else ""]
             end = [r.points if r else None, line.by_hand, line.total, of, r.reason if r else "", line.comment]
-            writer.writerow([safe(v) for v in [*row, *earned, *end]])
-        return stream.getvalue()
+            rows.append([*row, *earned, *end])
+        return table_text(columns, rows)
 
     def __str__(self) -> str:
         rows: list[list[str | int | float | None]] = []
@@ -118,20 +115,6 @@ class Marks:
         if text and waiting:
             notes.append(f"{waiting} × {text[0].id} ({text[0].points:g} points) wait for a person: marks --by-hand")
         return notes
-
-
-def safe(value: object) -> str:
-    """Return a cell of a CSV that no spreadsheet takes for a formula; numbers stay numbers.
-
-    >>> safe("=HYPERLINK(1)"), safe(-1.5), safe(None)
-    ("'=HYPERLINK(1)", '-1.5', '')
-    """
-    if value is None:
-        return ""
-    if isinstance(value, int | float):
-        return f"{value:g}"
-    text = " ".join(str(value).replace("\0", "").split("\n"))
-    return f"'{text}" if text.lstrip(" ").startswith(FORMULA) else text
 
 
 def read_marks(course: Course, assignment: str) -> Marks:
@@ -170,30 +153,21 @@ def read_by_hand(course: Course, assignment: str, most: float) -> dict[str, tupl
     path = by_hand_path(course, assignment)
     if not path.is_file():
         return {}
-    found = {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            for row in csv.DictReader(stream):
-                text = (row["points"] or "").strip().replace(",", ".")
-                points = float(text) if text else None
-                if points is not None and not (math.isfinite(points) and 0 <= points <= most):
-                    raise ClassroomError(f"{path.name}: {row['student']} has {text} points; expected 0 to {most:g}")
-                found[(row["student"] or "").strip()] = (points, (row.get("comment") or "").strip())
-    except ClassroomError:
-        raise
-    except (KeyError, ValueError, csv.Error) as e:
-        raise ClassroomError(f"{path} is no table with student, points, comment ({e!s:.60})") from None
+    found: dict[str, tuple[float | None, str]] = {}
+    for row in read_table(path, ("student", "points"), optional=("comment",)):
+        student, text = row["student"].strip(), row["points"].strip().replace(",", ".")
+        try:
+            points = float(text) if text else None
+        except ValueError:
+            points = math.nan
+        if points is not None and not 0 <= points <= most:
+            raise ClassroomError(f"{path.name}: {student} has {text[:20]} points; expected a number from 0 to {most:g}")
+        found[student] = (points, row["comment"].strip())
     return found
 
 
 def write_by_hand(course: Course, marks: Marks) -> Path:
     """Write the table for marks by hand: what was entered stays, students who are new get an empty row."""
-    path = by_hand_path(course, marks.assignment)
-    path.parent.mkdir(exist_ok=True)
-    beside = path.with_suffix(".partial")
-    with beside.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["student", "name", "points", "comment"])
-        writer.writerows([safe(v) for v in (x.student, x.name, x.by_hand, x.comment)] for x in marks.graded)
-    beside.replace(path)
-    return path
+    entered = [x for x in marks.lines if x.record is not None or x.by_hand is not None or x.comment]
+    rows = [(x.student, x.name, x.by_hand, x.comment) for x in entered]
+    return write_table(by_hand_path(course, marks.assignment), COLUMNS, rows, mark=True)

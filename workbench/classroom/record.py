@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..files import replace_text
 from .course import MARKS, ClassroomError
 
 
@@ -57,9 +58,7 @@ class Record:
         """Write ``marks.json`` into `folder` by rename, so that it is there whole or not at all."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / MARKS
-        beside = path.with_suffix(".partial")
-        beside.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        beside.replace(path)
+        replace_text(path, json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
         return path
 
     @classmethod

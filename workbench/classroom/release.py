@@ -6,6 +6,7 @@ import io
 import zipfile
 from pathlib import Path
 
+from ..files import replace_bytes
 from .course import ClassroomError, Course
 from .leaks import leaks
 
@@ -34,9 +35,7 @@ def release(course: Course, assignment: str) -> Path:
     if found := leaks(course.source(assignment), folder, assignment):
         raise ClassroomError(f"{folder} leaks: {found[0]}; build it again: workbench class build {assignment}")
     path = folder.with_name(f"{assignment}.zip")
-    beside = path.with_name(f".{path.name}.partial")
-    beside.write_bytes(_archive(folder, assignment))
-    beside.replace(path)
+    replace_bytes(path, _archive(folder, assignment))
     return path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import re
 import unicodedata
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .course import NAME, ClassroomError, Course
+from .table import read_table, write_table
 
 FILE = "students.csv"
 COLUMNS = ("student", "name", "numbers")
@@ -49,15 +49,11 @@ class Roster:
             self._enter(row)
 
     def _read(self) -> None:
-        try:
-            with self.path.open(encoding="utf-8-sig", newline="") as stream:
-                for row in csv.DictReader(stream):
-                    student = (row["student"] or "").strip()
-                    if not NAME.fullmatch(student):
-                        raise ClassroomError(f"{self.path}: {student!r} cannot name a student's folder")
-                    self.rows.append(Student(student, plain(row["name"] or student), (row["numbers"] or "").split()))
-        except (KeyError, UnicodeDecodeError, csv.Error):
-            raise ClassroomError(f"{self.path} is no table with the columns {', '.join(COLUMNS)}") from None
+        for row in read_table(self.path, COLUMNS):
+            student = row["student"].strip()
+            if not NAME.fullmatch(student):
+                raise ClassroomError(f"{self.path}: {student!r} cannot name a student's folder")
+            self.rows.append(Student(student, plain(row["name"] or student), row["numbers"].split()))
 
     def _enter(self, row: Student) -> None:
         self._taken.add(row.student.casefold())
@@ -67,6 +63,10 @@ class Roster:
     def name_of(self, student: str) -> str:
         """Return a student's name as the system writes it; the folder's name where nothing is known."""
         return next((r.name for r in self._by_name.get(_key(student), []) if r.student == student), student)
+
+    def knows(self, name: str) -> bool:
+        """Whether there is a student of this name, or with this folder."""
+        return _key(name) in self._by_name
 
     def identify(self, name: str, number: str, assignment: str) -> Student:
         """Return the student of a name and, where the system gives one, a number; a new one is added.
@@ -101,14 +101,8 @@ class Roster:
         """Write the file if something was added."""
         if not self._changed:
             return
-        beside = self.path.with_suffix(".partial")
-        with beside.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(COLUMNS)
-            writer.writerows(
-                [r.student, r.name, " ".join(r.numbers)] for r in sorted(self.rows, key=lambda r: r.student)
-            )
-        beside.replace(self.path)
+        rows = sorted(self.rows, key=lambda r: r.student)
+        write_table(self.path, COLUMNS, [(r.student, r.name, " ".join(r.numbers)) for r in rows])
         self._changed = False
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import WorkbenchError
+from ..files import replace_text
 from .course import ClassroomError, Course
 from .record import Record
 from .submission import Grader, checksum
@@ -85,9 +86,7 @@ def write(course: Course, record: Record, text: str) -> Record:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{record.assignment}.ipynb"
     if text:
-        beside = path.with_suffix(".partial")
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+        replace_text(path, text)
     else:
         path.unlink(missing_ok=True)
     record.save(folder)
