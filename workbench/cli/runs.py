@@ -21,11 +21,12 @@ def sweep(
     engine: Annotated[str, typer.Option(help="local (processes here) or ray.")] = "local",
     jobs: Annotated[int, typer.Option(help="Runs at the same time.")] = 1,
     address: Annotated[str | None, typer.Option(help="Of a running Ray cluster.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Of each run; default the cores, divided.")] = None,
 ) -> None:
     """Train every run of a grid; started again, it repeats nothing that is finished."""
     from ..sweep import sweep as run
 
-    print(run(grid, out, engine=engine, jobs=jobs, address=address, resolve=dataset_path))
+    print(run(grid, out, engine=engine, jobs=jobs, address=address, threads=threads, resolve=dataset_path))
 
 
 def results(

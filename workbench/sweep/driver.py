@@ -16,6 +16,7 @@ from .table import Table, collect
 from .worker import finish
 
 ENGINES = ("local", "ray")
+HERE: dict[str, Any] = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}  # a Ray for this machine alone
 Say = Callable[[str], object]
 
 
@@ -27,6 +28,7 @@ def sweep(
     jobs: int = 1,
     address: str | None = None,
     retries: int = 2,
+    threads: int | None = None,
     resolve: Callable[[str], Any] | None = None,
     say: Say | None = print,
 ) -> Table:
@@ -43,6 +45,7 @@ def sweep(
         jobs: runs at the same time; the cores are divided between them.
         address: of a running Ray cluster; None starts one on this machine, listening on loopback only.
         retries: how often a run whose worker died is taken up again.
+        threads: of each run; default the machine's cores, divided between the runs at the same time.
         resolve: turns names under ``data`` into the paths of dataset YAMLs.
         say: is given a line after every run, with the time left; None for silence.
 
@@ -54,6 +57,8 @@ def sweep(
         raise WorkbenchError(
             f"engine={engine!r}, jobs={jobs!r} given; expected {' or '.join(ENGINES)}, and jobs above 0"
         )
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise WorkbenchError(f"threads={threads!r} is not a thread count; give an integer of at least 1")
     wanted = read_grid(grid, resolve).jobs()
     folder = Path(out).expanduser().absolute()
     folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +66,7 @@ def sweep(
     done = {row["label"] for row in collect(folder, labels).finished()}
     left = [job for job in wanted if job.label not in done]
     progress = _Progress(len(wanted), len(done), say or (lambda _: None), folder, labels)
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    threads = threads or max(1, (os.cpu_count() or 1) // jobs)
     try:
         run_all = _local if engine == "local" else _ray
         failed = run_all(left, folder, jobs, threads, retries, address, progress)
@@ -145,9 +150,7 @@ def _ray(
         import ray
     except ImportError as e:
         raise MissingExtraError("ray", "cluster") from e
-    here: dict[str, Any] = (
-        {} if address else {"num_cpus": jobs, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-    )
+    here: dict[str, Any] = {} if address else {"num_cpus": jobs, **HERE}
     ray.init(address=address, log_to_driver=False, configure_logging=False, **here)
     try:
         remote = ray.remote(num_cpus=1, max_retries=retries)(_remote)
