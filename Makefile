@@ -9,13 +9,16 @@ PINS    := pyproject.toml constraints.txt
 TRY     := python3.11 python3.12 python3.13 python3 python
 FITS    := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
-.PHONY: help app book lab test test-full check bench bench-ui e2e
+.PHONY: help app book lab test test-full test-latest coverage mutation check bench bench-ui e2e
 
 help:
 	@echo "make lab        JupyterLab on notebooks/00_start_here.ipynb   (ARGS=\"--no-browser --port 8899\")"
 	@echo "make app        the Compare, FeatureMaps and Detections panels as pages without code"
 	@echo "make test       everything CI runs; ends with the times"
 	@echo "make test-full  the same and the tests that take minutes each"
+	@echo "make test-latest  the plug's tests with today's releases instead of the pins, in .venv-latest"
+	@echo "make coverage   which lines of workbench/ the tests reach; records it in data/results"
+	@echo "make mutation   whether the tests notice small wrong changes, a sample; half an hour"
 	@echo "make check      ruff, nbstripout and mypy only"
 	@echo "make bench      what the plug costs, our backbones against timm's, and whether the intervals hold; 10 minutes"
 	@echo "make bench-ui   how long the eye waits for a panel, in a real browser"
@@ -33,6 +36,15 @@ test: $(VENV)/.test
 
 test-full: $(VENV)/.test
 	@$(BIN)/python .ci/suite.py --full $(ARGS)
+
+test-latest: | $(BIN)/python
+	@$(BIN)/python .ci/latest.py $(ARGS)
+
+coverage: $(VENV)/.test
+	@$(BIN)/python .ci/coverage.py $(ARGS)
+
+mutation: $(VENV)/.test
+	@$(BIN)/python .ci/mutate.py $(ARGS)
 
 check: $(VENV)/.test
 	@$(BIN)/python .ci/suite.py --only check $(ARGS)

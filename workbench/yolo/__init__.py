@@ -16,6 +16,10 @@ from .. import _torchvision
 
 _torchvision.ensure()
 
+from .fits import require_fit  # noqa: E402
+
+require_fit()  # before anything is imported that another ultralytics may lack
+
 from ultralytics import RTDETR, YOLO  # noqa: E402
 from ultralytics.utils import checks, env_bool  # noqa: E402
 from ultralytics.utils.events import events  # noqa: E402
