@@ -110,6 +110,7 @@ def _fold(graph: Any, shapes: dict[str, Shape], known: dict[str, Any], opsets: d
 def _value(node: Any, shapes: dict[str, Shape], known: dict[str, Any], opsets: dict[str, int]) -> Any:
     from onnx.reference import ReferenceEvaluator
 
+    evaluator: Any = ReferenceEvaluator
     if len(node.output) != 1:
         return None
     if node.op_type == "Shape" and node.input[0] in shapes:
@@ -124,7 +125,7 @@ def _value(node: Any, shapes: dict[str, Shape], known: dict[str, Any], opsets: d
         return None
     try:
         with np.errstate(all="ignore"):
-            value = np.asarray(ReferenceEvaluator(node, opsets=opsets).run(None, {n: known[n] for n in names})[0])
+            value = np.asarray(evaluator(node, opsets=opsets).run(None, {n: known[n] for n in names})[0])
     except Exception:  # what cannot be computed stays in the graph, and its size unknown
         return None
     return value if value.size <= SMALL and value.dtype.kind in "iufb" else None

@@ -110,6 +110,19 @@ def marks(
 
 
 @app.command()
+def leaderboard(
+    assignment: Assignment,
+    pseudonyms: Annotated[bool, typer.Option(help="Show pseudonyms, drawn once by lot, instead of names.")] = False,
+) -> None:
+    """Write a page of the capstone's detectors: mAP, MACs and latency, as they were measured outside the notebooks."""
+    from ..classroom import Course
+    from ..classroom.leaderboard import write_board
+
+    for path in write_board(Course.here(), assignment, pseudonyms):
+        print(path)
+
+
+@app.command()
 def feedback(assignment: Assignment) -> None:
     """Write a page for each graded student: marks and messages, nothing of the hidden tests."""
     from ..classroom import Course

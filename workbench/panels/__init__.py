@@ -14,6 +14,7 @@ _PANELS: dict[str, str] = {  # class → module
     "ConvCost": "conv_cost",
     "Detections": "detections",
     "FeatureMaps": "feature_maps",
+    "Leaderboard": "leaderboard",
     "OperatorLab": "operator_lab",
     "Reparam": "reparam",
     "StarBoundary": "star_boundary",

@@ -26,6 +26,7 @@ _FIGURES: dict[str, str] = {  # function → module
     "feature_grid": "features",
     "receptive_fields": "features",
     "survival": "features",
+    "leaderboard_scatter": "leaderboard",
     "channel_change": "levels",
     "channel_reach": "levels",
     "level_maps": "levels",
