@@ -1,0 +1,204 @@
+"""What grading costs: ``python -m workbench.classroom.bench``. Our sandbox against plain nbgrader, and 200 at once.
+
+`ways` grades the same 20 submissions of assignment 1 with plain ``nbgrader autograde``, and in the sandbox with one
+process and with two: ten and the other ten by turns, the ways in changing order, each as the command that an
+instructor types. `many` grades 200 and notes, after every one, how long it took and what memory the driver holds.
+`seat` runs every lesson and assignment as a student does, and notes the memory and processor time that a seat needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import WorkbenchError
+from ..measure._table import text_table
+from ..measure.bench import Row, save
+from ..measure.environment import environment
+from ..measure.stats import Ratio, Sample, paired_ratio
+from ..settings import data_dir
+from .course import Course
+from .grade import grade_assignment
+from .made import hand_in_made, made_course
+from .seat import seat
+
+NAME = "a1"
+SECTIONS = ("ways", "many", "seat")
+ROUNDS, MANY, PART = 6, 200, 50
+WAYS = {  # way → jobs
+    "plain nbgrader": 1,
+    "sandbox, 1 job": 1,
+    "sandbox, 2 jobs": 2,
+}
+TARGETS = (  # what, slower, faster, the limit, whether it is the most or the least wanted
+    ("sandboxed grading, one job / plain nbgrader", "sandbox, 1 job", "plain nbgrader", 1.3, "at most"),
+    ("one job / two jobs", "sandbox, 1 job", "sandbox, 2 jobs", 1.5, "at least"),
+)
+
+
+def ways(run: int, root: Path, n: int = 20, rounds: int = ROUNDS) -> list[Row]:
+    """Grade `n` submissions in each way, one half and the other by turns; return a row per round and way."""
+    courses = {way: made_course(root / f"course{i}") for i, way in enumerate(WAYS)}
+    shards = [[f"shard{k}-{i:02}" for i in range(n // 2)] for k in range(2)]
+    for course in courses.values():
+        hand_in_made(course, NAME, [s for shard in shards for s in shard])
+    rows = []
+    for round_ in range(rounds):
+        shard = shards[round_ % 2]
+        order = list(WAYS)[round_ % len(WAYS) :] + list(WAYS)[: round_ % len(WAYS)]
+        for way in order[:: -1 if round_ >= len(WAYS) else 1]:
+            seconds = _timed(courses[way], way, shard)
+            rows.append({"run": run, "round": round_, "way": way, "jobs": WAYS[way], "submissions": len(shard),
+                         "wall_s": seconds, "s_per_submission": seconds / len(shard)})  # fmt: skip
+            print(f"run {run}: round {round_}, {way}: {seconds / len(shard):.2f} s per submission", flush=True)
+    return rows
+
+
+def _timed(course: Course, way: str, students: Sequence[str]) -> float:
+    """Return the seconds of one command, from its start to its end.
+
+    Raises:
+        WorkbenchError: it failed, or left a submission ungraded.
+    """
+    bin_ = Path(sys.executable).parent
+    if way == "plain nbgrader":
+        command = [sys.executable, "-m", "nbgrader", "autograde", NAME, "--force", "--student", students[0][:-2] + "*"]
+    else:
+        named = [part for s in students for part in ("--student", s)]
+        command = [
+            sys.executable,
+            "-m",
+            "workbench",
+            "class",
+            "grade",
+            NAME,
+            "--jobs",
+            str(WAYS[way]),
+            "--again",
+            *named,
+        ]
+    env = os.environ | {"PATH": f"{bin_}{os.pathsep}{os.environ.get('PATH', '')}"}
+    start = time.perf_counter()
+    done = subprocess.run(command, cwd=course.root, env=env, capture_output=True, text=True)
+    seconds = time.perf_counter() - start
+    missing = [s for s in students if not (course.autograded(s, NAME) / f"{NAME}.ipynb").is_file()]
+    if done.returncode or missing:
+        raise WorkbenchError(f"{way} left {', '.join(missing) or 'an error'}: {done.stderr.strip()[-300:]}")
+    return seconds
+
+
+def ratio(rows: Sequence[Row], over: str, under: str) -> Ratio:
+    """Return how many times the time of `under` the way `over` takes; a round of a run is a pair.
+
+    >>> way = {"a": 3.0, "b": 2.0}
+    >>> rows = [{"run": 1, "round": k, "way": w, "s_per_submission": s} for k in range(5) for w, s in way.items()]
+    >>> print(ratio(rows, "a", "b"))
+    1.5 [1.5, 1.5]
+    """
+    samples = {
+        way: [
+            Sample(1000 * int(r["run"]) + int(r["round"]), float(r["s_per_submission"]), None, 1, 0.0)
+            for r in rows
+            if r["way"] == way
+        ]
+        for way in (over, under)
+    }
+    return paired_ratio(samples[over], samples[under])
+
+
+def many(run: int, root: Path, n: int = MANY, jobs: int = 2) -> list[Row]:
+    """Grade `n` submissions in one call; return a row per fifty, the end of the call, and a call with nothing to do."""
+    import psutil
+
+    course = made_course(root / "course")
+    hand_in_made(course, NAME, [f"student{i:03}" for i in range(n)])
+    me, marks = psutil.Process(), list[tuple[float, float]]()
+    start = time.perf_counter()
+
+    def note(_: str) -> None:
+        marks.append((time.perf_counter() - start, me.memory_info().rss / 2**20))
+        if len(marks) % PART == 0:
+            print(f"run {run}: {len(marks)} of {n} after {marks[-1][0]:.0f} s", flush=True)
+
+    def row(what: str, count: int, seconds: float, memory: float) -> Row:
+        each = seconds / count if count else seconds
+        return {"run": run, "what": what, "jobs": jobs, "submissions": count, "wall_s": seconds,
+                "s_per_submission": each, "driver_mib": memory}  # fmt: skip
+
+    grade_assignment(course, NAME, jobs=jobs, on_progress=note)
+    whole = time.perf_counter() - start
+    rows = []
+    for first in range(0, n, PART):
+        last = min(first + PART, n)
+        before = marks[first - 1][0] if first else 0.0
+        rows.append(row(f"{first + 1} to {last}", last - first, marks[last - 1][0] - before, marks[last - 1][1]))
+    memory = me.memory_info().rss / 2**20
+    rows.append(row("into the gradebook", n, whole - marks[-1][0], memory))
+    rows.append(row("all", n, whole, memory))
+    begun = time.perf_counter()
+    grade_assignment(course, NAME, jobs=jobs)
+    rows.append(row("again, nothing has changed", n, time.perf_counter() - begun, me.memory_info().rss / 2**20))
+    return rows
+
+
+def verdicts(rows: Sequence[Row]) -> list[str]:
+    """Return the targets of the `ways`, each with what was measured."""
+    lines = []
+    for what, over, under, limit, bound in TARGETS:
+        r = ratio(rows, over, under)
+        met = r.ratio <= limit if bound == "at most" else r.ratio >= limit
+        lines.append(f"{what}: {r} over {r.n} rounds ({bound} {limit:g} wanted: {'met' if met else 'missed'})")
+    return lines
+
+
+def recorded(name: str) -> list[Row]:
+    """Return the rows of a recorded benchmark; empty where none is recorded."""
+    path = data_dir() / "results" / f"{name}.csv"
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def main() -> None:
+    """Measure, print, and save."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("section", nargs="*", help=f"some of {', '.join(SECTIONS)} (default all)")
+    parser.add_argument("--out", type=Path, default=Path("runs/bench"), help="folder; data/results is committed")
+    parser.add_argument("--run", type=int, default=1, help="number under which the rows are kept")
+    options = parser.parse_args()
+    sections = options.section or SECTIONS
+    if unknown := set(sections) - set(SECTIONS):
+        parser.error(f"unknown section {', '.join(sorted(unknown))}; expected some of {', '.join(SECTIONS)}")
+    parts: dict[str, tuple[str, Callable[[int, Path], list[Row]]]] = {
+        "ways": ("bench_classroom", ways),
+        "many": ("bench_classroom_many", many),
+        "seat": ("bench_classroom_seat", seat),
+    }
+    for section in [s for s in SECTIONS if s in sections]:
+        file, measure = parts[section]
+        with tempfile.TemporaryDirectory(prefix="workbench-bench-") as folder:
+            found = measure(options.run, Path(folder))
+        stamp: dict[str, Any] = environment("cpu", sandbox="bubblewrap") | {"nbgrader": _nbgrader()}
+        save(options.out / file, found, options.run, stamp, f"python -m workbench.classroom.bench {section}")
+        print(text_table(list(found[0]), [list(r.values()) for r in found], f"grading, {section}"))
+        if section == "ways":
+            print("\n".join(verdicts(found)))
+
+
+def _nbgrader() -> str:
+    from importlib.metadata import version
+
+    return version("nbgrader")
+
+
+if __name__ == "__main__":
+    main()
