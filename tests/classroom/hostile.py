@@ -406,7 +406,7 @@ CASES = {
     "JSON of something else": Case(raw(json.dumps({"cells": [1, None, {"cell_type": []}]}).encode()), NONE, "notebook"),
     "empty file": Case(raw(b""), NONE, "is empty"),
     "not UTF-8": Case(raw(b'{"cells": "\xff\xfe\xfa"}'), NONE, "not UTF-8"),
-    "50 MB": Case(_large, NONE, "50 MB; at most 20 MB"),
+    "50 MB": Case(_large, NONE, "50.1 MB; at most 20 MB"),
     "nested deeply": Case(_deep, NONE, "is no notebook"),
     "wrong assignment": Case(lambda folder, _: write(folder, as_released("a2")), NONE, "there is no conv_macs"),
     "link to the source": Case(_link, NONE, "is no regular file"),

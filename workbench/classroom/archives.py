@@ -11,13 +11,13 @@ import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from .course import ClassroomError
+from .course import ClassroomError, megabytes
 
 MB = 2**20
 MAX_FILE = 20 * MB  # one file, unpacked
@@ -102,16 +102,27 @@ def _archive(stream: IO[bytes], origin: str, prefix: str, depth: int) -> Iterato
     try:
         with zipfile.ZipFile(stream) as archive:
             entries = archive.infolist()
-            total = sum(e.file_size for e in entries)
-            if len(entries) > MAX_ENTRIES or total > (MAX_ARCHIVE if depth == 0 else 5 * MAX_FILE):
-                reason = f"an archive of {len(entries):,} files and {total / MB:,.0f} MB unpacked; that is too much"
+            if reason := _bomb(entries, depth):
                 yield Incoming(prefix.rstrip("/") or origin, origin, None, None, reason)
                 return
             for entry in entries:
                 if not entry.is_dir():
                     yield from _nested(_entry(archive, entry, origin, prefix), depth)
+    except UnicodeDecodeError:
+        reason = "a damaged zip: a name in it is not the UTF-8 it says it is; unpack it, and give the folder"
+        yield Incoming(prefix.rstrip("/") or origin, origin, None, None, reason)
     except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, OSError, ValueError) as e:
         yield Incoming(prefix.rstrip("/") or origin, origin, None, None, f"a damaged zip: {' '.join(str(e).split())}")
+
+
+def _bomb(entries: Sequence[zipfile.ZipInfo], depth: int) -> str:
+    """Return why nothing of an archive is read, or ""."""
+    total, packed = sum(e.file_size for e in entries), sum(e.compress_size for e in entries)
+    if len(entries) > MAX_ENTRIES or total > (MAX_ARCHIVE if depth == 0 else 5 * MAX_FILE):
+        return f"an archive of {len(entries):,} files and {megabytes(total)} unpacked; that is too much"
+    if total > 5 * MAX_FILE and total > MAX_RATIO / 2 * packed:
+        return f"a zip bomb: {packed:,} bytes unpack to {total:,}"
+    return ""
 
 
 def _nested(one: Incoming, depth: int) -> Iterator[Incoming]:
@@ -179,4 +190,4 @@ def _is_date(parts: tuple[int, ...]) -> bool:
 
 
 def _too_large(size: int) -> str:
-    return f"{size / MB:,.0f} MB; a file may have {MAX_FILE // MB} MB"
+    return f"{megabytes(size)}; a file may have {megabytes(MAX_FILE)}"

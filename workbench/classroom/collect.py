@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from .archives import Incoming, incoming
 from .course import NAME, ClassroomError, Course
 from .handin import STAMP, HandIn, Shelf, choose
-from .ledger import Collection, Row, add_to_ledger
+from .ledger import LATE, NO_TIME, Collection, Row, add_to_ledger
 from .lms import Owner, owner_of, settle, shapes
 from .notebook import items_of, read_notebook
 from .roster import Roster
@@ -194,9 +194,7 @@ class _Work:
         if late and verdict == "unchanged" and self.due:  # the same again, later, makes nobody late
             first = self.shelf.time(student)
             late = first is None or first > self.due
-        if self.due and one.time is None and not late:
-            note = "; ".join(filter(None, (note, "says no time: not held against --due")))
-        mark = "late" if late else ""
+        mark = LATE if late else NO_TIME if self.due and one.time is None else ""
         return Row(student, self.names[student], verdict, mark, _stamp(one.time), *_where(one.file), note)
 
 

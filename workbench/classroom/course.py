@@ -12,6 +12,15 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # of a student or an assi
 MARKS = "marks.json"  # one submission's record, written by rename; see `Record`
 
 
+def megabytes(size: int) -> str:
+    """Return a size in MB, rounded up, so that what is over a limit also reads so.
+
+    >>> megabytes(20 * 2**20), megabytes(20 * 2**20 + 1)
+    ('20 MB', '20.1 MB')
+    """
+    return f"{-(-size * 10 // 2**20) / 10:,.10g} MB"
+
+
 class ClassroomError(WorkbenchError):
     """A classroom command was given something it cannot use. The message says what, and the fix."""
 

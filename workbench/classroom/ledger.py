@@ -12,6 +12,7 @@ from .table import read_table, write_table
 
 TAKEN = ("taken", "replaced", "unchanged")  # the student's hand-in is this one
 FOLDER = "collected"
+LATE, NO_TIME = "late", "no time"
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Row:
     Attributes:
         student, name: whose; "" where nothing said.
         verdict: "taken", "replaced" (an earlier one was there), "unchanged", "earlier" (kept aside) or "refused".
-        late: "late" or "".
+        late: "late", "no time" (nothing says when it came, so it is not held against a deadline) or "".
         submitted: local time stamp, or "".
         file, origin: path inside the archive or folder, and which.
         note: why it was refused, or what is remarkable.
@@ -64,9 +65,9 @@ class Collection:
         body = [[r.student or "?", r.verdict, r.late, r.submitted, _short(r.file), r.note] for r in quiet]
         found = Counter(r.verdict for r in self.rows)
         total = ", ".join(f"{found[v]} {v}" for v in ("taken", "replaced", "unchanged", "earlier", "refused"))
-        notes = [
-            f"{self.assignment}: {total}; {sum(r.late == 'late' for r in self.rows)} late ({self.shapes or 'none'})"
-        ]
+        late, unknown = (sum(r.late == m and r.verdict in TAKEN for r in self.rows) for m in (LATE, NO_TIME))
+        total += f"; {late} late{f', {unknown} without a time and not held against --due' if unknown else ''}"
+        notes = [f"{self.assignment}: {total} ({self.shapes or 'none'})"]
         if not body:
             return notes[0]
         return text_table(["student", "verdict", "late", "submitted", "file", "note"], body, notes=notes)
@@ -99,8 +100,10 @@ def add_to_ledger(course: Course, assignment: str, rows: tuple[Row, ...], judged
             table[key] = replace(row, verdict="earlier")
     for row in rows:
         before = table.get((row.origin, row.file))
+        if before is not None and not judged:
+            row = replace(row, late=before.late or row.late)
         if row.verdict == "unchanged" and before is not None:
-            row = replace(row, verdict="taken", late=row.late if judged else before.late or row.late)
+            row = replace(row, verdict="taken")
         table[row.origin, row.file] = row
     rows_now = sorted(table.values(), key=lambda r: (r.student, r.origin, r.file))
     write_table(ledger_path(course, assignment), COLUMNS, map(astuple, rows_now))
@@ -108,4 +111,4 @@ def add_to_ledger(course: Course, assignment: str, rows: tuple[Row, ...], judged
 
 def late_students(course: Course, assignment: str) -> set[str]:
     """Return whose hand-in that counts was late."""
-    return {r.student for r in read_ledger(course, assignment) if r.verdict in TAKEN and r.late}
+    return {r.student for r in read_ledger(course, assignment) if r.verdict in TAKEN and r.late == LATE}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .course import ClassroomError
+from .course import ClassroomError, megabytes
 
 MAX_BYTES = 20 * 2**20  # of a notebook; the largest of ours solved and run is 0.3 MB
 KEY = "workbench"  # in the notebook's metadata
@@ -114,7 +114,7 @@ def read_notebook(path: Path) -> Any:
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise ClassroomError(
-                f"{path.name} has {size / 2**20:,.0f} MB; at most {MAX_BYTES / 2**20:.0f} MB: clear its outputs"
+                f"{path.name} has {megabytes(size)}; at most {megabytes(MAX_BYTES)}: clear its outputs"
             )
         notebook = nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
     except FileNotFoundError:
