@@ -41,7 +41,7 @@ test-latest: | $(BIN)/python
 	@$(BIN)/python .ci/latest.py $(ARGS)
 
 coverage: $(VENV)/.test
-	@$(BIN)/python .ci/coverage.py $(ARGS)
+	@$(BIN)/python .ci/cover.py $(ARGS)
 
 mutation: $(VENV)/.test
 	@$(BIN)/python .ci/mutate.py $(ARGS)

@@ -90,9 +90,10 @@ def verdict(tree: Path, tests: list[str], limit_s: float | None = None) -> tuple
         return "killed", "time limit"
     if child.exitcode == 0:
         return "survived", ""
-    said = [x for x in log.read_text("utf-8", errors="replace").splitlines() if x.startswith(("FAILED", "ERROR"))]
-    if child.exitcode in (4, 5):
-        raise SystemExit(f"no tests ran: {log.read_text('utf-8')[-2000:]}")
+    text = log.read_text("utf-8", errors="replace")
+    if child.exitcode in (3, 4, 5):  # pytest's own trouble says nothing about a mutant
+        raise SystemExit(f"the tests could not be run (exit code {child.exitcode}):\n{text[-3000:]}")
+    said = [line for line in text.splitlines() if line.startswith(("FAILED", "ERROR"))]
     return "killed", said[0].split()[1].split("[")[0] if said else f"exit code {child.exitcode}"
 
 

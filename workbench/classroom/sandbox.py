@@ -53,6 +53,8 @@ class Sandbox:
         trusted: bool = False,
         module: str = "workbench.classroom.inside",
     ) -> None:
+        if os.name == "nt":
+            raise ClassroomError("a submission needs a process that Windows cannot start; grade on Linux or in WSL")
         self.limits, self.trusted, self._end = limits, trusted, time.monotonic() + limits.wall_s
         self._room: Any = None
         ours, theirs = socket.socketpair()

@@ -35,7 +35,7 @@ def measure_in_child(job: Job, stop: Callable[[], bool] | None, show: Callable[[
     job.process = "clean process"
     with tempfile.TemporaryDirectory(prefix="workbench-measure-") as name:
         folder = Path(name)
-        (folder / "path").write_text(json.dumps(sys.path))
+        (folder / "path").write_text(json.dumps(sys.path), "utf-8")
         (folder / "job").write_bytes(pickle.dumps(job))
         environ = os.environ | dict.fromkeys(THREAD_VARIABLES, str(job.setting.threads))
         root = str(Path(__file__).resolve().parents[2])  # the child must find the same workbench
@@ -94,7 +94,7 @@ def main(folder: Path) -> None:
     """Run the job in `folder` and leave ``result`` there: an outcome, or the exception for the parent to raise."""
     lines = os.fdopen(os.dup(1), "w", encoding="utf-8")  # progress goes here, whatever libraries print
     os.dup2(2, 1)
-    path = json.loads((folder / "path").read_text())
+    path = json.loads((folder / "path").read_text("utf-8"))
     sys.path[:] = [*path, *(p for p in sys.path if p not in path)]
     parent = os.getppid()
 

@@ -37,8 +37,9 @@ def finish(folder: Path, arguments: dict[str, Any], threads: int = 1, quiet: boo
 
 def main() -> int:
     """Run the job on standard input; the last line on standard output says what went wrong, if anything did."""
-    with contextlib.suppress(OSError, AttributeError):  # Linux: die with the driver, however it dies
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    if sys.platform == "linux":  # die with the driver, however it dies
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     if os.getppid() == 1:
         return 1
     job = json.loads(sys.stdin.read())

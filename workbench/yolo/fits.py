@@ -34,7 +34,7 @@ class Need:
         """Return what is no longer so, as the end of a sentence; "" when all is as expected."""
         path = f"{self.module}.{self.name}"
         try:
-            found = functools.reduce(getattr, self.name.split("."), importlib.import_module(self.module))
+            found: Any = functools.reduce(getattr, self.name.split("."), importlib.import_module(self.module))
         except (ImportError, AttributeError):
             return f"{path} is gone"
         if self.takes and (lost := [a for a in self.takes if a not in inspect.signature(found).parameters]):
