@@ -41,13 +41,13 @@ def grade_assignment(
 ) -> list[Record]:
     """Grade what was handed in, write ``autograded/STUDENT/ASSIGNMENT`` and nbgrader's gradebook.
 
-    A submission is graded again only when it, or what decides its marks, has changed. A killed worker or driver loses
+    A submission that is not named is graded again only when it, or what decides its marks, has changed. A killed worker or driver loses
     nothing: the next call goes on.
 
     Args:
         course: the course folder.
         assignment: its name.
-        students: only these; None for all who handed in.
+        students: only these, and these anew; None for all who handed in.
         question: only this one, of submissions that are graded already.
         jobs: processes at the same time; the cores are divided between them.
         engine: "local", or "ray" (extra ``cluster``).
@@ -72,7 +72,7 @@ def grade_assignment(
     seed = secrets.randbits(31) if seed is None else seed
     job = Job(str(course.root.resolve()), assignment, seed, trusted, question, limits)
     with _alone(course):
-        left = [s for s in wanted if again or question or not _is_current(course, assignment, s)]
+        left = [s for s in wanted if again or question or students or not _is_current(course, assignment, s)]
         done = _Progress(course, job, len(left), len(wanted) - len(left), on_progress or (lambda _: None))
         if left:
             run = pool.local if engine == "local" else partial(pool.on_ray, address=address)

@@ -65,7 +65,7 @@ def collect(
 @app.command()
 def grade(
     assignment: Assignment,
-    student: Annotated[list[str] | None, typer.Option(help="Only this one; may be repeated.")] = None,
+    student: Annotated[list[str] | None, typer.Option(help="Only this one, and anew; may be repeated.")] = None,
     question: Annotated[str | None, typer.Option(help="Only this one, of graded submissions.")] = None,
     jobs: Annotated[int, typer.Option(help="Submissions at the same time.")] = 1,
     engine: Annotated[str, typer.Option(help="local (processes here) or ray.")] = "local",
