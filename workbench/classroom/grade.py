@@ -41,8 +41,8 @@ def grade_assignment(
 ) -> list[Record]:
     """Grade what was handed in, write ``autograded/STUDENT/ASSIGNMENT`` and nbgrader's gradebook.
 
-    A submission that is not named is graded again only when it, or what decides its marks, has changed. A killed worker or driver loses
-    nothing: the next call goes on.
+    A submission that is not named is graded again only when it, or what decides its marks, has changed. A killed
+    worker or driver loses nothing: the next call goes on.
 
     Args:
         course: the course folder.
