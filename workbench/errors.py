@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 
 class WorkbenchError(ValueError):
@@ -21,6 +21,17 @@ class MissingExtraError(WorkbenchError, ImportError):
 
 class DataNotFoundError(WorkbenchError, FileNotFoundError):
     """A dataset or file that was asked for is not there. The message names the ways to get it."""
+
+
+def tell_interrupted(interrupt: KeyboardInterrupt, how: str, say: Callable[[str], object] | None = print) -> None:
+    """Say in one line how to go on after Ctrl-C, and note it in the exception, for whoever catches it.
+
+    >>> tell_interrupted(KeyboardInterrupt(), "give the command again")
+    interrupted; give the command again
+    """
+    interrupt.add_note(how)
+    if say is not None:
+        say(f"interrupted; {how}")
 
 
 def did_you_mean(name: str, known: Iterable[str], n: int = 3) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import typer
+from typer.core import TyperGroup
 
 from ..errors import WorkbenchError
 from . import app as pages
@@ -19,7 +20,21 @@ from . import classroom, course, look, runs, wire
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}  # for verbs that hand their options to a tool
 UsageError: type[Exception] = cast(type[Exception], typer.BadParameter.__mro__[1])  # typer does not export it
 
+
+class _StoppedError(Exception):
+    """Ctrl-C, under a name of ours: some versions of typer turn it into Abort, some into a plain exit code."""
+
+
+class _Group(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as e:
+            raise _StoppedError from e
+
+
 app = typer.Typer(
+    cls=_Group,
     help="Build, see, measure, wire and train efficient vision backbones.",
     add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
 )  # fmt: skip
@@ -63,8 +78,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refuse(
             f"{e.filename}: {e.strerror}; give a path that is there and yours to write" if e.filename else str(e)
         )
-    except (KeyboardInterrupt, typer.Abort):
-        print(file=sys.stderr)
+    except (_StoppedError, KeyboardInterrupt, typer.Abort) as e:
+        told = getattr(e.__cause__, "__notes__", None)  # a training or a sweep has said how to go on
+        print("" if told else "\nworkbench: interrupted; nothing is left half done, give it again", file=sys.stderr)
         return 130
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import MissingExtraError, WorkbenchError
+from ..errors import MissingExtraError, WorkbenchError, tell_interrupted
 from .grid import Job, read_grid
 from .table import Table, collect
 from .worker import finish
@@ -70,6 +70,10 @@ def sweep(
     try:
         run_all = _local if engine == "local" else _ray
         failed = run_all(left, folder, jobs, threads, retries, address, progress)
+    except KeyboardInterrupt as e:
+        finished = len(collect(folder, labels).finished())
+        tell_interrupted(e, f"{finished} of {len(wanted)} runs are finished; the same call goes on", say)
+        raise
     finally:
         table = collect(folder, labels)
         table.save(folder)

@@ -13,7 +13,7 @@ import torch
 import yaml
 
 from .. import settings as process
-from ..errors import WorkbenchError
+from ..errors import WorkbenchError, tell_interrupted
 from ..files import replace_text
 from ..yolo import RTDETR
 from ..yolo.arguments import check_arguments
@@ -197,8 +197,8 @@ def _run(
         status = "interrupted" if isinstance(e, KeyboardInterrupt) else "failed"
         record |= {"status": status, "seconds": before + time.perf_counter() - start, "error": one_line(e)}
         _write_record(folder, record)
-        if isinstance(e, KeyboardInterrupt) and Run(folder).last.is_file():
-            print(f"interrupted; go on with wb.train(resume={str(folder)!r})")
+        if isinstance(e, KeyboardInterrupt):
+            tell_interrupted(e, _how_to_go_on(Run(folder)))
         raise
     record |= {"seconds": before + time.perf_counter() - start, "environment": environment(watcher.device or "cpu")}
     return _close(Run(folder), record, named_metrics(detector.trainer.metrics))
@@ -210,6 +210,12 @@ def _close(run: Run, record: dict[str, Any], metrics: dict[str, float]) -> Run:
         spare.unlink()
     replace_text(run.folder / SUMMARY, f"# {record['model']} on {record['data']['name']}\n\n```\n{run}\n```\n")
     return run
+
+
+def _how_to_go_on(run: Run) -> str:
+    if run.last.is_file():
+        return f"go on with wb.train(resume={str(run.folder)!r}) or `workbench train --resume {run.folder}`"
+    return f"no epoch was finished, so start it again, with exist_ok=True or another folder than {run.folder}"
 
 
 def _notice(record: dict[str, Any]) -> str:
