@@ -47,10 +47,12 @@ def _relink(page: Path, source: Path) -> str:
         label, target = match.group(1), match.group(2)
         if re.match(r"(https?:|#|mailto:)", target) or (page.parent / target.partition("#")[0]).exists():
             return match.group(0)
-        origin = next((o for o, p in PAGES.items() if source / p == page), None)
-        inside = (Path(origin).parent / target).as_posix() if origin else target
-        if inside in PAGES:
-            return f"[{label}]({os.path.relpath(source / PAGES[inside], page.parent)})"
+        here = f"docs/{page.relative_to(source).as_posix()}"
+        origin = next((o for o, p in PAGES.items() if source / p == page), here)
+        inside = Path(os.path.normpath(Path(origin).parent / target.partition("#")[0])).as_posix()
+        inside = PAGES.get(inside, inside.removeprefix("docs/"))
+        if inside.endswith(".md") and (source / inside).is_file():
+            return f"[{label}]({os.path.relpath(source / inside, page.parent)})"
         return label if label.startswith("`") else f"`{label}`"
 
     return re.sub(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)", keep, text)

@@ -9,11 +9,12 @@ instructor types. `many` grades 200 and notes, after every one, how long it took
 from __future__ import annotations
 
 import argparse
-import csv
+import contextlib
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,9 +25,7 @@ from ..measure._table import text_table
 from ..measure.bench import Row, save
 from ..measure.environment import environment
 from ..measure.stats import Ratio, Sample, paired_ratio
-from ..settings import data_dir
 from .course import Course
-from .grade import grade_assignment
 from .made import hand_in_made, made_course
 from .seat import seat
 
@@ -115,38 +114,63 @@ def ratio(rows: Sequence[Row], over: str, under: str) -> Ratio:
 
 
 def many(run: int, root: Path, n: int = MANY, jobs: int = 2) -> list[Row]:
-    """Grade `n` submissions in one call; return a row per fifty, the end of the call, and a call with nothing to do."""
-    import psutil
+    """Grade `n` submissions with one command; return a row per fifty, for the whole, and for one with nothing to do.
 
+    ``driver_mib`` is the most that the command itself held so far, ``all_mib`` with everything that it has started.
+    """
     course = made_course(root / "course")
     hand_in_made(course, NAME, [f"student{i:03}" for i in range(n)])
-    me, marks = psutil.Process(), list[tuple[float, float]]()
-    start = time.perf_counter()
 
-    def note(_: str) -> None:
-        marks.append((time.perf_counter() - start, me.memory_info().rss / 2**20))
-        if len(marks) % PART == 0:
-            print(f"run {run}: {len(marks)} of {n} after {marks[-1][0]:.0f} s", flush=True)
-
-    def row(what: str, count: int, seconds: float, memory: float) -> Row:
-        each = seconds / count if count else seconds
+    def row(what: str, count: int, seconds: float, held: tuple[float, float]) -> Row:
         return {"run": run, "what": what, "jobs": jobs, "submissions": count, "wall_s": seconds,
-                "s_per_submission": each, "driver_mib": memory}  # fmt: skip
+                "s_per_submission": seconds / count, "driver_mib": held[0], "all_mib": held[1]}  # fmt: skip
 
-    grade_assignment(course, NAME, jobs=jobs, on_progress=note)
-    whole = time.perf_counter() - start
+    marks, whole = _watched(course, jobs)
+    if len(marks) != n + 1:
+        raise WorkbenchError(f"{len(marks) - 1} of {n} submissions were graded")
     rows = []
     for first in range(0, n, PART):
         last = min(first + PART, n)
         before = marks[first - 1][0] if first else 0.0
         rows.append(row(f"{first + 1} to {last}", last - first, marks[last - 1][0] - before, marks[last - 1][1]))
-    memory = me.memory_info().rss / 2**20
-    rows.append(row("into the gradebook", n, whole - marks[-1][0], memory))
-    rows.append(row("all", n, whole, memory))
-    begun = time.perf_counter()
-    grade_assignment(course, NAME, jobs=jobs)
-    rows.append(row("again, nothing has changed", n, time.perf_counter() - begun, me.memory_info().rss / 2**20))
-    return rows
+    rows.append(row("into the gradebook", n, whole - marks[-2][0], marks[-1][1]))
+    rows.append(row("all", n, whole, marks[-1][1]))
+    again, seconds = _watched(course, jobs)
+    return [*rows, row("again, nothing has changed", n, seconds, again[-1][1])]
+
+
+def _watched(course: Course, jobs: int) -> tuple[list[tuple[float, tuple[float, float]]], float]:
+    """Run the command; return (seconds, (its peak, all's, in MiB)) for each line it says and its end; and its time."""
+    import psutil
+
+    held = [0.0, 0.0]
+
+    def look(process: subprocess.Popen[str]) -> None:
+        while process.poll() is None:
+            with contextlib.suppress(psutil.Error):
+                me = psutil.Process(process.pid)
+                sizes = [p.memory_info().rss / 2**20 for p in (me, *me.children(recursive=True))]
+                held[:] = max(held[0], sizes[0]), max(held[1], sum(sizes))
+            time.sleep(0.1)
+
+    command = [sys.executable, "-m", "workbench", "class", "grade", NAME, "--jobs", str(jobs)]
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        command, cwd=course.root, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )  # it says a line for each submission on its standard error
+    watcher = threading.Thread(target=look, args=(process,), daemon=True)
+    watcher.start()
+    marks = []
+    for _ in process.stderr or ():
+        marks.append((time.perf_counter() - start, (held[0], held[1])))
+        if len(marks) % PART == 0:
+            print(f"{len(marks)} after {marks[-1][0]:.0f} s", flush=True)
+    code = process.wait()
+    seconds = time.perf_counter() - start
+    watcher.join()
+    if code:
+        raise WorkbenchError(f"{' '.join(command)} ended with {code}")
+    return [*marks, (seconds, (held[0], held[1]))], seconds
 
 
 def verdicts(rows: Sequence[Row]) -> list[str]:
@@ -157,15 +181,6 @@ def verdicts(rows: Sequence[Row]) -> list[str]:
         met = r.ratio <= limit if bound == "at most" else r.ratio >= limit
         lines.append(f"{what}: {r} over {r.n} rounds ({bound} {limit:g} wanted: {'met' if met else 'missed'})")
     return lines
-
-
-def recorded(name: str) -> list[Row]:
-    """Return the rows of a recorded benchmark; empty where none is recorded."""
-    path = data_dir() / "results" / f"{name}.csv"
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
 
 
 def main() -> None:

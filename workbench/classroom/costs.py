@@ -1,0 +1,101 @@
+"""The recorded costs of teaching as text, for the instructor's guide: from ``data/results``, not from a hand."""
+
+from __future__ import annotations
+
+import csv
+import json
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import WorkbenchError
+from ..settings import data_dir
+from .bench import Row, ratio
+
+WAYS, MANY, SEAT = "bench_classroom", "bench_classroom_many", "bench_classroom_seat"
+
+
+def recorded(name: str) -> tuple[list[Row], dict[str, Any]]:
+    """Return the rows of a recorded benchmark, and the environment of its last run.
+
+    Raises:
+        WorkbenchError: it is not recorded.
+    """
+    path = data_dir() / "results" / f"{name}.csv"
+    if not path.is_file():
+        raise WorkbenchError(f"{path} is not there; python -m workbench.classroom.bench --out data/results writes it")
+    with path.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    known = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["environments"]
+    return rows, known[max(known, key=int)]
+
+
+def costs() -> str:
+    """Return what grading costs, as Markdown: a table of the ways, their ratios, and what many at once cost."""
+    rows, env = recorded(WAYS)
+    lines = ["| `a1`, ten submissions a call | seconds per submission, median (least to most) |", "| --- | --- |"]
+    for way in dict.fromkeys(r["way"] for r in rows):
+        each = [float(r["s_per_submission"]) for r in rows if r["way"] == way]
+        lines.append(f"| {way} | {statistics.median(each):.2f} ({min(each):.2f} to {max(each):.2f}, n = {len(each)}) |")
+    lines += ["", _ratios(rows), "", *_many(), "", f"*{env['cpu']}, {env['cores']} cores, Python {env['python']}, "
+              f"torch {env['torch']}, nbgrader {env['nbgrader']}.*"]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _ratios(rows: Sequence[Row]) -> str:
+    ours, two = ratio(rows, "sandbox, 1 job", "plain nbgrader"), ratio(rows, "sandbox, 1 job", "sandbox, 2 jobs")
+    return (
+        f"In pairs of one round, the sandbox with one job takes {_range(ours)} × the time of plain nbgrader on the same"
+        f" submissions, and one job {_range(two)} × that of two."
+    )
+
+
+def _range(found: Any) -> str:
+    return f"{found.ratio:.2f} [{found.low:.2f}, {found.high:.2f}]"
+
+
+def _many() -> list[str]:
+    rows, _ = recorded(MANY)
+    run = max(rows, key=lambda r: int(r["run"]))["run"]
+    mine = {r["what"]: r for r in rows if r["run"] == run}
+    whole = mine["all"]
+    n, jobs = int(whole["submissions"]), int(whole["jobs"])
+    parts = [r for w, r in mine.items() if " to " in w]
+    lines = [f"| {n} submissions in one call, {jobs} jobs | seconds | per submission | MiB of the driver |",
+             "| --- | --- | --- | --- |"]  # fmt: skip
+    for r in (*parts, mine["into the gradebook"], whole, mine["again, nothing has changed"]):
+        lines.append(
+            f"| {r['what']} | {float(r['wall_s']):.0f} | {float(r['s_per_submission']):.2f} | "
+            f"{float(r['driver_mib']):.0f} |"
+        )
+    growth = float(parts[-1]["s_per_submission"]) / float(parts[0]["s_per_submission"])
+    lines += ["", f"The last {parts[-1]['submissions']} cost {growth:.2f} × what the first {parts[0]['submissions']} "
+              f"did. The driver, its {jobs} workers and their sandboxes hold {float(whole['all_mib']):.0f} MiB at most "
+              "(libraries that they share counted more than once)."]  # fmt: skip
+    return lines
+
+
+def largest_mib() -> float:
+    """Return the most memory that a lesson or assignment was seen to need: its kernel, its child and JupyterLab."""
+    rows, _ = recorded(SEAT)
+    lab = max(float(r["kernel_mib"]) for r in rows if r["what"].startswith("JupyterLab"))
+    return lab + max(_mib(r) for r in rows if not r["what"].startswith("JupyterLab"))
+
+
+def _mib(row: Row) -> float:
+    return float(row["kernel_mib"]) + float(row["child_mib"])
+
+
+def seats() -> str:
+    """Return what a student's seat needs, as Markdown."""
+    rows, env = recorded(SEAT)
+    run = max(rows, key=lambda r: int(r["run"]))["run"]
+    mine = [r for r in rows if r["run"] == run]
+    lines = ["| run from top to bottom | memory, MiB | processor, s |", "| --- | --- | --- |"]
+    lines += [f"| {r['what'].replace('_', ' ')} | {_mib(r):.0f} | {float(r['cpu_s']):.0f} |" for r in mine]
+    most = max(mine[1:], key=_mib)
+    lines += ["", "Memory is the kernel's peak and that of its largest child process together. The most, "
+              f"{most['what']} with JupyterLab, is {largest_mib() / 1024:.1f} GiB. Two open notebooks are two kernels: "
+              "that is what the rest of the limit is for, and the guarantee is about what one kernel with torch and "
+              f"ultralytics needs. (Budget `fast`; torch {env['torch']} for the CPU.)"]  # fmt: skip
+    return "\n".join(lines)
