@@ -1,7 +1,8 @@
 """Tests of the tests: each assignment gives the right solution full marks, the release none, a wrong approach its own.
 
-The notebooks' cells run in this process, with replacements, and so are the files opened that they write; the sandbox
-and the process for files are tested elsewhere.
+The notebooks' cells run in this process, with replacements, and so are the files opened that they write. Marks follow
+the rule of grading: a question is judged with right answers in the place of earlier wrong ones. The sandbox (with a
+sample of the same) and the process for files are tested elsewhere.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import pytest
 from workbench.backbones import registry
 from workbench.classroom import exam
 from workbench.classroom.answers import Failed, load_answers
+from workbench.classroom.sheet import Master, repaired, sheet
 
 ROOT = Path(__file__).resolve().parents[2] / "assignments"
 NAMES = sorted(p.parent.name for p in ROOT.glob("a?/a?.ipynb"))
@@ -60,14 +62,18 @@ def released(source: str) -> str:
 
 def run(name: str, replaced: dict[str, str] | None = None, release: bool = False) -> dict[str, Any]:
     """Run the student's cells (no test, no measurement or training) and return the names they define."""
+    student = [c for c in cells(name) if c.cell_type == "code" and not meta(c).get("grade")]
+    sources = {c.id: released(c.source) if release else c.source for c in student if not c.id.endswith("-run")}
+    return played(name, list((sources | (replaced or {})).items()))
+
+
+def played(name: str, sources: list[tuple[str, str]]) -> dict[str, Any]:
+    """Run cells, given as (id, source), and return the names they define."""
     student = sys.modules["student"] = types.ModuleType("student")
     names = vars(student)
     with contextlib.redirect_stdout(io.StringIO()):
-        for cell in cells(name):
-            if cell.cell_type != "code" or meta(cell).get("grade") or cell.id.endswith("-run"):
-                continue
-            source = (replaced or {}).get(cell.id, released(cell.source) if release else cell.source)
-            where = f"{name}:{cell.id}"
+        for cell_id, source in sources:
+            where = f"{name}:{cell_id}"
             linecache.cache[where] = (len(source), None, source.splitlines(keepends=True), where)  # as IPython does
             exec(compile(source, where, "exec"), names)
     return names
@@ -80,14 +86,40 @@ def call(function: Any, arguments: tuple[Any, ...]) -> Any:
         return Failed(f"{type(e).__name__}: {e}")
 
 
-def marks(name: str, names: dict[str, Any], seed: int) -> dict[str, tuple[float, str]]:
-    """Question → (points, message), decided as at grading time."""
+def marks(name: str, names: dict[str, Any], seed: int, files: bool = True) -> dict[str, tuple[float, str]]:
+    """Question → (points, message), decided as at grading time; those decided from files only where wanted."""
     answers = load_answers(ROOT / name / "answers.py")
     inputs, table = answers.INPUTS(seed), {}
     for q in answers.QUESTIONS:
-        given = [call(names[q.call], arguments) for arguments in inputs[q.id]]
-        fraction, message = q.compare(q.measured(given, seed), inputs[q.id])
-        table[q.id] = (q.points * fraction, message)
+        if q.measure and not files:
+            continue
+        table[q.id] = judged(q, names, inputs[q.id], seed)
+    return table
+
+
+def judged(question: Any, names: dict[str, Any], inputs: list[tuple[Any, ...]], seed: int) -> tuple[float, str]:
+    given = [call(names[question.call], arguments) for arguments in inputs]
+    fraction, message = question.compare(question.measured(given, seed), inputs)
+    return question.points * fraction, message
+
+
+def put_right(
+    name: str, replaced: dict[str, str], alone: dict[str, tuple[float, str]], seed: int
+) -> dict[str, tuple[float, str]]:
+    """Question → (points, message) with right answers in the place of earlier wrong ones, as grading has it."""
+    answers, master = load_answers(ROOT / name / "answers.py"), Master(ROOT / name, name)
+    inputs, table = answers.INPUTS(seed), dict(alone)
+    book = nbformat.read(ROOT / name / f"{name}.ipynb", as_version=4)
+    for cell in book.cells:
+        cell.source = replaced.get(cell.id, cell.source)
+    steps = sheet(book, master, [q.call for q in answers.QUESTIONS])
+    wrong = [q for q in answers.QUESTIONS if q.id in alone and alone[q.id][0] < q.points]
+    for q in wrong:
+        sources = repaired(steps, master, q, wrong)
+        if sources is not None:
+            names = played(name, [(f"put-right-{i}", source) for i, source in enumerate(sources)])
+            again = judged(q, names, inputs[q.id], seed)
+            table[q.id] = again if again[0] > alone[q.id][0] else alone[q.id]
     return table
 
 
@@ -159,16 +191,18 @@ def test_release_is_zero(name):
     ("name", "wrong"), [(n, w) for n in NAMES for w in wrong_of(n)], ids=lambda v: v.replace(" ", "-")
 )
 def test_wrong_approaches_earn_exactly_their_marks(name, wrong):
-    """The comparison outside decides; the notebook's own tests agree on what is not fully right."""
+    """The comparison outside decides, each question by itself; the notebook's own tests agree on what is wrong."""
     cell, source, expected = wrong_of(name)[wrong]
     assert cell in [c.id for c in cells(name)]
     names = run(name, {cell: source})
     full = {q.id: q.points for q in load_answers(ROOT / name / "answers.py").QUESTIONS}
     assert expected, "a wrong approach that costs nothing is none"
     for seed in SEEDS:
-        found = marks(name, names, seed)
-        assert {k: pytest.approx(v) for k, v in (full | expected).items()} == {k: v[0] for k, v in found.items()}, found
-        for question in expected:
+        alone = marks(name, names, seed, files=seed == SEEDS[0])  # a file is the same whatever is drawn
+        found = put_right(name, {cell: source}, alone, seed)
+        wanted = {k: v for k, v in (full | expected).items() if k in found}
+        assert {k: pytest.approx(v) for k, v in wanted.items()} == {k: v[0] for k, v in found.items()}, found
+        for question in expected.keys() & found.keys():
             assert found[question][1] != "right"
     for question in expected:
         with pytest.raises(Exception), contextlib.redirect_stdout(io.StringIO()):  # noqa: B017 - any error costs it
