@@ -1,4 +1,7 @@
-"""Wrong approaches to assignment 2 by name: what stands in a solution cell, and what each question then earns."""
+"""Wrong approaches to assignment 2 by name: what stands in a solution cell, and what each question then earns.
+
+Questions that are not named earn full marks: each is judged with right answers in the place of earlier wrong ones.
+"""
 
 BLOCK = """
 class StarBlock(nn.Module):

@@ -1,4 +1,7 @@
-"""Wrong approaches to assignment 4 by name: what stands in a solution cell, and what each question then earns."""
+"""Wrong approaches to assignment 4 by name: what stands in a solution cell, and what each question then earns.
+
+Questions that are not named earn full marks: each is judged with right answers in the place of earlier wrong ones.
+"""
 
 from pathlib import Path
 
@@ -13,7 +16,6 @@ def change(cell: str, old: str, new: str) -> str:
     return BOOK[cell].replace(old, new)
 
 
-NOTHING = {"parse-test": 0, "loop-test": 0, "rtdetr-test": 0}
 WRONG = {
     "four layers": ("layers-answer", change("layers-answer", "5 if", "4 if"), {"layers-test": 1}),
     "shift from the first row only": (
@@ -26,11 +28,12 @@ WRONG = {
         "transplant-answer", change("transplant-answer", "layer - n_old + 5", "layer"), {"transplant-test": 1}),
     "moves by five": (
         "transplant-answer", change("transplant-answer", "layer - n_old + 5", "layer - 5"), {"transplant-test": 0}),
-    "no shift": ("parse-answer", change("parse-answer", "len(c2) - 1", "0"), NOTHING),
+    "no shift": ("parse-answer", change("parse-answer", "len(c2) - 1", "0"), {"parse-test": 0}),
     "shift by five": ("parse-answer", change("parse-answer", "len(c2) - 1", "len(c2)"), {"parse-test": 0}),
-    "input channels forgotten": ("parse-answer", change("parse-answer", "args = [ch[f], *args]", "pass"), NOTHING),
+    "input channels forgotten": (
+        "parse-answer", change("parse-answer", "args = [ch[f], *args]", "pass"), {"parse-test": 0}),
     "no place for the empty layer": (
-        "loop-answer", change("loop-answer", "[None, *m(x)]", "list(m(x))"), {"loop-test": 0, "rtdetr-test": 0}),
+        "loop-answer", change("loop-answer", "[None, *m(x)]", "list(m(x))"), {"loop-test": 0}),
     "embed counts rows": (
         "loop-answer", change("loop-answer", "if i in embed", "if m.i in embed"), {"loop-test": 0}),
     "RT-DETR forgotten": ("rtdetr-answer", "def edit_rtdetr(text):\n    return text", {"rtdetr-test": 0}),

@@ -1,4 +1,7 @@
-"""Wrong approaches to the capstone by name: what stands in a solution cell, and what each question then earns."""
+"""Wrong approaches to the capstone by name: what stands in a solution cell, and what each question then earns.
+
+Questions that are not named earn full marks: each is judged with right answers in the place of earlier wrong ones.
+"""
 
 from pathlib import Path
 
@@ -24,17 +27,17 @@ WRONG = {
     ),
     "three maps": (
         *change("backbone-answer", "return maps", "return maps[1:]"),
-        {"maps-test": 0, "detector-test": 0, "export-test": 0, "quality-test": 0}),
+        {"maps-test": 0}),
     "stem of stride two": (
         *change("backbone-answer", "(16, 4, 1)", "(16, 2, 1)"),
-        {"maps-test": 0, "budget-test": 0, "detector-test": 0, "export-test": 0, "quality-test": 0}),
+        {"maps-test": 0, "budget-test": 0}),
     "far over the budget": (
         *change("backbone-answer", LEVELS, "((64, 4, 2), (128, 2, 2), (256, 2, 4), (512, 2, 1))"),
-        {"budget-test": 0, "quality-test": 0}),
+        {"budget-test": 0}),
     "three channels wired in": (
         *change("backbone-answer", "nn.ModuleList(), in_chans", "nn.ModuleList(), 3"), {"maps-test": 0}),
     "a stock YOLO11": (
-        "detector-answer", "def wire():\n    return wb.YOLO('yolo11n.yaml')", {"detector-test": 0, "quality-test": 0}),
+        "detector-answer", "def wire():\n    return wb.YOLO('yolo11n.yaml')", {"detector-test": 0}),
     "changed after the training": (
         *change("backbone-answer", "return x + self.down", "return self.down"), {"quality-test": 0}),
     "exported in training mode": (
