@@ -28,6 +28,7 @@ from workbench.train.results import recorded
 from workbench.train.resume import prepare_resume
 from workbench.train.run import TRAIN_IS_VAL, read_curves
 from workbench.train.watch import PREVIOUS, CheckpointPath, find_nan
+from workbench.yolo import YOLO
 
 TINY = {"preset": "fast", "epochs": 3, "threads": 1, "quiet": True}
 
@@ -319,6 +320,39 @@ def unlabelled(tmp_path):
     return root / "shapes.yaml"
 
 
+def spoilt(tmp_path, spoil):
+    """A copy of a small dataset with one thing wrong."""
+    source = wb.datasets.shapes(n_train=16, n_val=8, imgsz=64).parent
+    root = Path(shutil.copytree(source, tmp_path / "set"))
+    spoil(root)
+    return {"data": root / "shapes.yaml"}
+
+
+def class_99(root):
+    label = root / "labels/train/00003.txt"
+    label.write_text(label.read_text() + "99 0.5 0.5 0.1 0.1\n")
+
+
+def nothing_in_the_labels(root):
+    for label in (root / "labels/train").iterdir():
+        label.write_text("")
+
+
+def half_an_image(root):
+    image = root / "images/train/00005.png"
+    image.write_bytes(image.read_bytes()[:500])
+
+
+def without_val(root):
+    shutil.rmtree(root / "images/val")
+
+
+def without_the_key_val(root):
+    config = yaml.safe_load((root / "shapes.yaml").read_text())
+    del config["val"]
+    (root / "shapes.yaml").write_text(yaml.safe_dump(config))
+
+
 def below_a_file(tmp_path):
     (tmp_path / "file").touch()
     return tmp_path / "file" / "runs"  # not even root can write there
@@ -345,6 +379,11 @@ BAD = {
     "data by name": (lambda t: {"data": "coco128"}, r"wb\.datasets\.coco128\(\)"),
     "absent data": (lambda t: {"data": t / "none.yaml"}, "no dataset YAML"),
     "missing labels": (lambda t: {"data": unlabelled(t)}, "no label file"),
+    "class id out of range": (lambda t: spoilt(t, class_99), "00003.txt, line .*class id 99 is not in 0 to 7"),
+    "empty labels": (lambda t: spoilt(t, nothing_in_the_labels), "16 images and not one box"),
+    "corrupt image": (lambda t: spoilt(t, half_an_image), "00005.png is corrupt"),
+    "missing val folder": (lambda t: spoilt(t, without_val), "the val split .*images/val does not exist"),
+    "no val in the YAML": (lambda t: spoilt(t, without_the_key_val), "no `val` split"),
     "absent weights": (lambda t: {"weights": t / "none.pt"}, "no checkpoint at"),
     "absent backbone weights": (lambda t: {"backbone": "fasternet_t0", "weights": t / "none.pth"}, "none.pth"),
     "backbone weights for none": (lambda t: {"weights": "imagenet"}, "0 backbones of the workbench"),
@@ -357,14 +396,17 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_line_before_anything_is_written(case, data, tmp_path):
+def test_bad_input_is_one_line_before_anything_is_written(case, data, tmp_path, bad_input, monkeypatch):
     change, message = BAD[case]
     arguments = {"data": data, "out": tmp_path / "out", **TINY} | change(tmp_path)
+    monkeypatch.setattr(YOLO, "train", lambda *_, **__: pytest.fail("the training began"))
     before = sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*"))
     with pytest.raises(WorkbenchError, match=message) as error:
         wb.train(**arguments)
     assert "\n" not in str(error.value)
     assert sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*")) == before
+    if "weights" not in case and "model" not in case:  # what torch says of a file differs between its versions
+        bad_input("training", case, error.value)
 
 
 def test_a_finished_run_is_not_overwritten_unless_asked(run, data):
@@ -373,11 +415,34 @@ def test_a_finished_run_is_not_overwritten_unless_asked(run, data):
     assert run.status == "finished"
 
 
-def test_a_full_disk_is_noticed_before_the_start(data, tmp_path, monkeypatch):
+def test_a_full_disk_is_noticed_before_the_start(data, tmp_path, monkeypatch, bad_input):
+    (tmp_path / "runs").mkdir()
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9 - 10**6, 10**6))
-    with pytest.raises(WorkbenchError, match=r"1 MB free, the run needs \d+ MB"):
-        wb.train(data=data, out=tmp_path / "out", **TINY)
-    assert not (tmp_path / "out").exists()
+    with pytest.raises(WorkbenchError, match=r"1 MB free, the run needs \d+ MB") as error:
+        wb.train(data=data, out=tmp_path / "runs" / "mine", **TINY)
+    assert list((tmp_path / "runs").iterdir()) == []
+    bad_input("training", "a full disk", error.value)
+
+
+def test_a_disk_that_fills_up_is_one_line_and_the_run_goes_on_from_where_it_was(data, tmp_path, monkeypatch):
+    """The second checkpoint cannot be written; with space again the run resumes after the first epoch."""
+    theirs, filled = os.fsync, []
+
+    def fsync(handle):
+        if os.fstat(handle).st_size > 10**6 and len(epochs) == 1 and not filled:
+            filled.append(handle)
+            raise OSError(28, "No space left on device")
+        theirs(handle)
+
+    epochs = []
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(WorkbenchError, match=r"cannot write .*last.pt \(No space left on device\)") as error:
+        wb.train(data=data, out=tmp_path / "run", on_epoch=lambda row: epochs.append(row["epoch"]), **TINY)
+    assert "\n" not in str(error.value)
+    assert Run(tmp_path / "run").status == "failed"
+    epochs.clear()
+    resumed = wb.train(resume=tmp_path / "run", threads=1, quiet=True, on_epoch=lambda row: epochs.append(row["epoch"]))
+    assert (epochs, resumed.status) == ([2, 3], "finished")
 
 
 def test_too_little_memory_is_noticed_before_the_start(data, tmp_path, monkeypatch):
