@@ -24,7 +24,8 @@ TESTS = (
     "tests/test_yolo_life.py", "tests/test_article_mistakes_socket.py",
 )  # fmt: skip
 PINNED_ON_PURPOSE = "not tested_versions"  # the one test that is about the pin itself
-SHOW = "import torch, torchvision, ultralytics as u, numpy as n; print(torch.__version__, u.__version__, n.__version__)"
+SHOW = "from importlib.metadata import version as v; print(*(f'{n} {v(n)}' for n in NAMES), sep=', ')"
+NAMES = ("torch", "torchvision", "ultralytics", "numpy", "timm", "anywidget")
 
 
 def constraints() -> list[str]:
@@ -48,13 +49,12 @@ def main() -> int:
         print(f"Building {folder.name}", flush=True)
         venv.create(folder, with_pip=True)
     install(python)
-    print(f"{'torch, ultralytics, numpy':28}", end="", flush=True)
-    code = subprocess.run([python, "-c", SHOW], cwd=ROOT).returncode
+    subprocess.run([python, "-c", f"NAMES = {NAMES}; {SHOW}"], cwd=ROOT, check=True)
     if subprocess.run([python, "-c", "import workbench.yolo"], cwd=ROOT, capture_output=True).returncode:
         return subprocess.run([python, "-m", "workbench", "layers", "yolo11n-fasternet_t0.yaml"], cwd=ROOT).returncode
     environment = {"MPLBACKEND": "Agg", "YOLO_OFFLINE": "true", **os.environ}
     command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", PINNED_ON_PURPOSE, *args.tests]
-    return code or subprocess.run(command, cwd=ROOT, env=environment).returncode
+    return subprocess.run(command, cwd=ROOT, env=environment).returncode
 
 
 def install(python: Path) -> None:

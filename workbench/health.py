@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .settings import budget, cache_dir
+from .settings import budget, cache_dir, own_dir
 
 DISTRIBUTION = "backbone-workbench"
 ROOMY_GB = 5.0  # free disk below this gets a warning: a training run with its checkpoints, and the caches
@@ -181,10 +181,11 @@ def _processor() -> Iterator[Finding]:
 
 
 def _folders() -> Iterator[Finding]:
-    cache = cache_dir()
-    writable = os.access(cache, os.W_OK)
-    fix = "" if writable else "point WORKBENCH_CACHE at a writable folder"
-    yield Finding("cache", "ok" if writable else "broken", f"{cache}{'' if writable else ' (not writable)'}", fix)
+    shared, cache = cache_dir(), own_dir()  # raises where neither can be written
+    if shared == cache:
+        yield Finding("cache", "ok", str(cache))
+    else:
+        yield Finding("cache", "note", f"{shared} (read-only)", f"nothing to mend: what you make goes to {cache}")
     free = shutil.disk_usage(cache).free / 1e9
     fix = "" if free > ROOMY_GB else f"less than {ROOMY_GB:g} GB; WORKBENCH_CACHE can point at another disk"
     yield Finding("disk", "note" if fix else "ok", f"{free:.1f} GB free for the cache", fix)

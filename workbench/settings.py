@@ -32,7 +32,31 @@ def cache_dir() -> Path:
     ``WORKBENCH_CACHE`` names it; otherwise ``backbone-workbench`` under ``XDG_CACHE_HOME`` or ``~/.cache``.
     """
     root = os.environ.get("WORKBENCH_CACHE")
-    path = Path(root) if root else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "backbone-workbench"
+    return _made(Path(root) if root else _default_cache())
+
+
+def own_dir() -> Path:
+    """Return the folder for what this user writes: the cache, or where that is read-only the one it would be without.
+
+    A class may share a cache that the instructor filled and nobody else can write: what is in it is used from there,
+    and a student's own results and sets go to the student's home.
+
+    Raises:
+        WorkbenchError: neither can be written.
+    """
+    path = cache_dir()
+    if not os.access(path, os.W_OK):
+        path = _made(_default_cache())
+        if not os.access(path, os.W_OK):
+            raise WorkbenchError(f"the cache folder {path} is read-only; point WORKBENCH_CACHE at a writable folder")
+    return path
+
+
+def _default_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "backbone-workbench"
+
+
+def _made(path: Path) -> Path:
     path = path.expanduser().absolute()
     try:
         path.mkdir(parents=True, exist_ok=True)

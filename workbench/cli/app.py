@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from ..errors import WorkbenchError
-from ..settings import cache_dir
+from ..settings import own_dir
 
 PAGES = {  # file → heading, what it is for, code
     "1-compare": (
@@ -36,7 +36,7 @@ def app(context: typer.Context) -> None:
         from voila.app import Voila
     except ImportError:
         raise WorkbenchError("Voilà is not installed; run: pip install 'backbone-workbench[app]'") from None
-    folder = write_pages(cache_dir() / "app")
+    folder = write_pages(own_dir() / "app")
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # the kernel of this environment, not one registered for the user
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     Voila.launch_instance(argv=app_arguments(folder, context.args))

@@ -14,7 +14,7 @@ import yaml
 
 from ..errors import WorkbenchError, did_you_mean
 from ..files import replace_text
-from ..settings import cache_dir, data_dir
+from ..settings import data_dir, own_dir
 from .options import Json
 
 FIRST_LESSON = "notebooks/00_start_here.ipynb"
@@ -101,7 +101,7 @@ def lab(context: typer.Context) -> None:
     root = data_dir().parent
     if not (root / "notebooks").is_dir():
         raise WorkbenchError(f"{root} holds no lessons (no notebooks folder); install from a clone of the repository")
-    config = cache_dir() / "jupyter" / "labconfig"  # read beside the user's own configuration, which stays as it is
+    config = own_dir() / "jupyter" / "labconfig"  # read beside the user's own configuration, which stays as it is
     config.mkdir(parents=True, exist_ok=True)
     replace_text(config / "page_config.json", json.dumps(NO_NEWS))
     _prepend("JUPYTER_CONFIG_PATH", str(config.parent))

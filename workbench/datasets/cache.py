@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import WorkbenchError
-from ..settings import cache_dir
+from ..settings import cache_dir, own_dir
 
 
 def build_once(name: str, build: Callable[[Path], None]) -> Path:
@@ -28,8 +30,11 @@ def build_once(name: str, build: Callable[[Path], None]) -> Path:
     target = cache_dir() / name
     if target.is_dir():
         return target
+    target = own_dir() / name  # another folder where a shared cache is read-only
+    if target.is_dir():
+        return target
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target)
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     except OSError as e:
         raise _unwritable(target, e) from e
@@ -46,6 +51,14 @@ def build_once(name: str, build: Callable[[Path], None]) -> Path:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target
+
+
+def _sweep(target: Path) -> None:
+    """Remove what builds of `target` left behind that were killed; a build that still runs is younger than a day."""
+    for left in target.parent.glob(f".{target.name}-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > 86_400:
+                shutil.rmtree(left)
 
 
 def _unwritable(path: Path, error: OSError) -> WorkbenchError:

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 import yaml
 
 from ..errors import DataNotFoundError, WorkbenchError
-from ..settings import cache_dir
+from ..settings import cache_dir, own_dir
 from .cache import build_once
 from .names import COCO_NAMES
 from .split import stratified_split
@@ -72,8 +72,11 @@ def _places() -> list[Path]:
 
 
 def _cached() -> Path | None:
-    found = sorted(p for p in cache_dir().glob("coco128-*") if p.is_dir() and not p.name.endswith("-held-out"))
-    return found[0] if found else None
+    for place in (cache_dir, own_dir):  # the shared one first; one's own is not even looked for when it has the set
+        found = sorted(p for p in place().glob("coco128-*") if p.is_dir() and not p.name.endswith("-held-out"))
+        if found:
+            return found[0]
+    return None
 
 
 def verify_coco128(root: Path) -> tuple[list[Path], list[Path]]:
@@ -148,7 +151,7 @@ def _download(allowed: bool) -> Path:
     )
     if not allowed:
         raise DataNotFoundError(f"coco128 is not on this machine: {ways}")
-    with tempfile.TemporaryDirectory(prefix=".coco128-download-", dir=cache_dir()) as temporary:
+    with tempfile.TemporaryDirectory(prefix=".coco128-download-", dir=own_dir()) as temporary:
         archive = Path(temporary) / "coco128.zip"
         try:
             _fetch(URL, archive)

@@ -51,8 +51,8 @@ class Table(list[dict[str, Any]]):
 
 
 def path() -> Path:
-    """Return the table's file, in the cache folder."""
-    return settings.cache_dir() / "comparison.csv"
+    """Return the table's file, in the cache folder (in your own where a shared one is read-only)."""
+    return settings.own_dir() / "comparison.csv"
 
 
 def _parse(text: str) -> Any:
@@ -91,7 +91,8 @@ def _lock(file: Path) -> Iterator[None]:
         yield
         return
     with file.with_suffix(".lock").open("w") as f:
-        fcntl.flock(f, fcntl.LOCK_EX)
+        with contextlib.suppress(OSError):  # a network drive without locks
+            fcntl.flock(f, fcntl.LOCK_EX)
         yield
 
 
