@@ -60,12 +60,12 @@ GROUPS = (
             "workbench/yolo/ramp.py",
         ),
         (
-            "tests/test_yolo_plug.py",
-            "tests/test_yolo_hosts.py",
             "workbench/yolo",
+            "tests/test_yolo_hosts.py",
             "tests/test_article_mistakes_socket.py",
             "tests/test_yolo_weights.py",
             "tests/test_yolo_life.py",
+            "tests/test_yolo_plug.py",
         ),
     ),
 )
