@@ -136,7 +136,7 @@ def test_whose_folder_it_is(course, tmp_path, case):
 
 def test_a_known_student_is_found_wherever_the_folder_stands(course, tmp_path):
     (course.root / "students.csv").write_text("student,name,numbers\nada,Ada Lovelace,\nbob,Bob,\n")
-    paths = {"Ada Lovelace/work/deep/a1.ipynb": GOOD, "x/y/bob/z/a1.ipynb": OTHER}
+    paths = {"Ada Lovelace/solved/deep/a1.ipynb": GOOD, "x/y/bob/z/a1.ipynb": OTHER}
     collect(course, "a1", [pack(tmp_path / "all.zip", paths)])
     assert taken(course) == {"ada": GOOD, "bob": OTHER}
 

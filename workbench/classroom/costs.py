@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import WorkbenchError
+from ..measure.bench import Row
 from ..settings import data_dir
-from .bench import Row, ratio
+from .bench import ratio
 
 WAYS, MANY, SEAT = "bench_classroom", "bench_classroom_many", "bench_classroom_seat"
 

@@ -197,7 +197,9 @@ def survival(shares: Mapping[str, Mapping[str, float]], ylabel: str, ax: Axes | 
     ax = axes(ax, figsize=(5.2, 3.2))
     for i, (name, values) in enumerate(shares.items()):
         known = name.split("_", 1)[0] in FAMILY_COLOUR
-        look = {"color": family_colour(name), "marker": family_marker(name)} if known else {"marker": "osD^"[i % 4]}
+        look: dict[str, Any] = (
+            {"color": family_colour(name), "marker": family_marker(name)} if known else {"marker": "osD^"[i % 4]}
+        )
         ax.plot(list(values), list(values.values()), label=name, **look)
     ax.set_xlabel("level")
     ax.set_ylabel(ylabel)
