@@ -135,7 +135,7 @@ class Player:
         InteractiveShell.displayhook_class.default_value = Value
         self.shell: Any = InteractiveShell.instance(config=config)
         self.shell.display_pub = self.shown = CapturingDisplayPublisher()
-        self.limits, self.loaded = limits, set(sys.modules)
+        self.limits, self.loaded, self.paths, self.folder = limits, set(sys.modules), list(sys.path), os.getcwd()
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Do what a request says; never raise."""
@@ -151,13 +151,15 @@ class Player:
             return {"error": f"{type(e).__name__}"}
 
     def fresh(self) -> None:
-        """Forget all names, and the modules that cells wrote and imported."""
+        """Forget all names, and the modules that cells wrote and imported; look for others where it began."""
         for name, module in list(sys.modules.items()):
             if name not in self.loaded and str(getattr(module, "__file__", None) or "").startswith(("/tmp", "/home")):
                 del sys.modules[name]
         custom = sys.modules.get("workbench.backbones.registry")
         if custom is not None:
             vars(custom).get("_custom", {}).clear()
+        sys.path[:] = self.paths
+        os.chdir(self.folder)
         self.shell.reset(new_session=True)
 
     def cell(self, source: str) -> dict[str, Any]:
