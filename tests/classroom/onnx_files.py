@@ -205,7 +205,7 @@ UNFIT: dict[str, tuple[bytes, str]] = {  # sound files that are no detector of t
         changed(lambda m: m.graph.output.append(helper.make_tensor_value_info("conv0", 1, [1, 12, 16, 16]))),
         "expected float 1×12×336"),
     "in training mode": (changed(_training), "exported in training mode"),
-    "far too many MACs": (changed(_heavy), "MACs an image; at most 5,000,000,000"),
+    "far too many MACs": (changed(_heavy), "MACs an image; at most 2,000,000,000"),
     "not a number": (changed(lambda m: after(m, constant(m, "nan", np.float32("nan")))), "not finite"),
 }  # fmt: skip
 SLOW, MEMORY = changed(_slow), changed(_memory)

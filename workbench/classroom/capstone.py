@@ -25,6 +25,9 @@ __all__ = [
 ]  # fmt: skip
 
 
+MOST = 4  # files that one result may hold; of more none is opened
+
+
 def require() -> None:
     """Make sure that files can be opened on this machine.
 
@@ -87,7 +90,7 @@ def scored(results: Sequence[Any], seed: int) -> list[Any]:
 
 
 def _each(result: Any, look: Callable[[bytes], Any]) -> Any:
-    if type(result) in (tuple, list) and any(type(r) is bytes for r in result):
+    if type(result) in (tuple, list) and len(result) <= MOST and any(type(r) is bytes for r in result):
         found = [look(r) if type(r) is bytes else r for r in result]
         return next((f for f in found if isinstance(f, Failed)), found)
     return look(result) if type(result) is bytes else result

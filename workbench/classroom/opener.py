@@ -15,7 +15,7 @@ from .course import ClassroomError
 from .graph import MAX_MACS, BadFileError, facts, read
 from .inside import serve
 
-IMAGES_AT_ONCE = 64  # in one request
+TOO_LARGE = "it needs more memory than a network may have here"
 
 
 class Opener:
@@ -40,9 +40,13 @@ class Opener:
         except ClassroomError as e:
             return {"refused": str(e)}
         except MemoryError:
-            return {"refused": "it needs more memory than a network may have here"}
+            return {"refused": TOO_LARGE}
         except Exception as e:
             line = " ".join(str(e).split())
+            if any(
+                word in line for word in ("arena", "alloc", "memory")
+            ):  # ONNX Runtime has no error of its own for it
+                return {"refused": TOO_LARGE}
             return {"refused": f"it cannot be run: {type(e).__name__}: {line}"[:200]}
 
     def session(self, data: bytes) -> Any:
