@@ -27,7 +27,7 @@ from workbench.classroom.check import _beside
 from workbench.classroom.submission import Grader
 from workbench.classroom.walls import Limits, problem
 from workbench.datasets import shapes
-from workbench.errors import WorkbenchError
+from workbench.errors import MissingExtraError, WorkbenchError
 from workbench.train.run import named_metrics, quiet_ultralytics
 from workbench.yolo import YOLO
 from workbench.yolo.handin import module_bytes, onnx_bytes, save_weights, with_weights
@@ -164,6 +164,12 @@ def test_check_says_what_is_handed_in_beside_the_notebook(tmp_path):
     ]
     (tmp_path / "a5.safetensors").write_bytes(b"x")
     assert _beside(tmp_path, ["../a5.safetensors"]) == []
+
+
+def test_a_missing_package_is_the_teachers_to_install(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match="onnx is not installed"):
+        Grader(ASSIGNMENT, "a5", 7, Limits())
 
 
 # --- whole submissions ---

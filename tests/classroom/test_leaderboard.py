@@ -10,8 +10,8 @@ import re
 
 import pytest
 
-from workbench.classroom import Course, Record
-from workbench.classroom.leaderboard import COLOURS, PSEUDONYMS, read_board, write_board
+from workbench.classroom import Course, Record, leaderboard
+from workbench.classroom.leaderboard import COLOURS, PSEUDONYMS, read_board
 from workbench.cli import main
 from workbench.errors import WorkbenchError
 from workbench.panels import Leaderboard
@@ -56,6 +56,10 @@ def course(tmp_path):
     return made
 
 
+def write_board(course: Course, pseudonyms: bool = False) -> list:
+    return leaderboard.write_board(course, read_board(course, "a5", pseudonyms))
+
+
 def enter(course: Course, student: str, capstone: dict) -> None:
     course.submitted(student, "a5").mkdir(parents=True, exist_ok=True)
     Record(student, "a5", "graded", {}, capstone=capstone).save(course.autograded(student, "a5"))
@@ -96,7 +100,7 @@ def test_equals_stand_by_cost(course):
 
 
 def test_no_name_becomes_markup_and_nothing_is_fetched(course):
-    files = write_board(course, "a5")
+    files = write_board(course)
     assert [f.name for f in files] == ["a5.html", "a5.csv", "a5.json"]
     text = files[0].read_text(encoding="utf-8")
     page = Page(text)
@@ -109,11 +113,11 @@ def test_no_name_becomes_markup_and_nothing_is_fetched(course):
     shown = [row[1].removesuffix(" ★") for row in page.rows if row]
     assert shown == [r["name"] for r in read_board(course, "a5").rows], "each name reads as it is"
     assert HOSTILE["bob"] in shown
-    assert text == write_board(course, "a5")[0].read_text(encoding="utf-8"), "the same page every time"
+    assert text == write_board(course)[0].read_text(encoding="utf-8"), "the same page every time"
 
 
 def test_both_figures_find_the_point_of_a_row(course):
-    text = write_board(course, "a5")[0].read_text(encoding="utf-8")
+    text = write_board(course)[0].read_text(encoding="utf-8")
     assert {f"entry-macs-{rank}" for rank in range(1, 8)} <= set(re.findall(r'id="(entry[^"]*)"', text))
     assert 'id="entry-latency_ratio-5"' not in text, "one could not be timed"
     assert text.count("<svg") == 2
@@ -121,14 +125,14 @@ def test_both_figures_find_the_point_of_a_row(course):
 
 
 def test_the_table_is_safe_in_a_spreadsheet_and_whole(course):
-    rows = list(csv.DictReader(io.StringIO(write_board(course, "a5")[1].read_text(encoding="utf-8-sig"))))
+    rows = list(csv.DictReader(io.StringIO(write_board(course)[1].read_text(encoding="utf-8-sig"))))
     assert {r["name"] for r in rows} >= {"'=HYPERLINK(1)"}
     assert [int(r["macs"]) for r in rows] == [r["macs"] for r in read_board(course, "a5").rows]
     assert not [v for r in rows for v in r.values() if v.startswith(("=", "+", "@"))]
 
 
 def test_pseudonyms_stay_and_tell_nothing(course):
-    first = [f.read_text(encoding="utf-8") for f in write_board(course, "a5", pseudonyms=True)]
+    first = [f.read_text(encoding="utf-8") for f in write_board(course, pseudonyms=True)]
     names = {r["name"] for r in read_board(course, "a5", pseudonyms=True).rows}
     assert len(names) == 7
     assert all(name.split()[0] in COLOURS for name in names)
@@ -165,6 +169,16 @@ def test_the_command(course, monkeypatch, capsys, bad_input):
     assert "pseudonyms.json cannot be read" in capsys.readouterr().err
 
 
+def test_the_same_network_handed_in_twice_is_told_to_the_teacher(course, monkeypatch, capsys):
+    for student in ("ada", "eve"):
+        enter(course, student, numbers(0.6, 70_000_000) | {"sha256": "5f" * 8})
+    assert read_board(course, "a5").same == (("ada", "eve"),)
+    monkeypatch.chdir(course.root)
+    assert main(["class", "leaderboard", "a5"]) == 0
+    assert "the same network, to the last bit: ada, eve" in capsys.readouterr().out
+    assert "5f5f" not in (course.root / "leaderboard" / "a5.html").read_text(encoding="utf-8")
+
+
 def test_the_front():
     rows = [{"rank": i, "macs": m, "map50": q} for i, (m, q) in enumerate([(9, 0.9), (5, 0.8), (6, 0.7), (3, 0.2)], 1)]
     assert front_of(rows) == [4, 2, 1]
@@ -175,7 +189,7 @@ def test_the_front():
 
 
 def test_the_panel_reads_what_the_command_wrote(course):
-    file = write_board(course, "a5")[2]
+    file = write_board(course)[2]
     panel = Leaderboard(file, cost="latency_ratio", point_out=1)
     assert bytes(panel.picture.value).startswith(b"\x89PNG")
     assert panel.result["front"] == front_of(read_board(course, "a5").rows, "latency_ratio")

@@ -38,11 +38,13 @@ class Board:
         assignment: its name.
         rows: ``rank``, ``name`` and the numbers of each; a number that there is not is None.
         waiting: how many of those who handed in have no number, for example because their file was refused.
+        same: groups of students whose files are the same to the last bit; for the teacher, not for the page.
     """
 
     assignment: str
     rows: tuple[dict[str, Any], ...]
     waiting: int
+    same: tuple[tuple[str, ...], ...] = ()
 
     def to_json(self) -> str:
         """Return it as JSON; what the panel ``wb.panels.Leaderboard`` reads."""
@@ -72,8 +74,8 @@ def read_board(course: Course, assignment: str, pseudonyms: bool = False) -> Boa
     """
     course.check(assignment)
     graded = [s for s in course.students(assignment) if (course.autograded(s, assignment) / MARKS).is_file()]
-    found = {s: _numbers(Record.load(course.autograded(s, assignment)).capstone) for s in graded}
-    shown = {s: numbers for s, numbers in found.items() if numbers is not None}
+    records = {s: Record.load(course.autograded(s, assignment)).capstone for s in graded}
+    shown = {s: numbers for s, record in records.items() if (numbers := _numbers(record)) is not None}
     if not shown:
         raise ClassroomError(
             f"no detector of {assignment} has been measured; grade it first: workbench class grade {assignment}"
@@ -82,13 +84,16 @@ def read_board(course: Course, assignment: str, pseudonyms: bool = False) -> Boa
     names = _pseudonyms(course, sorted(shown)) if pseudonyms else {s: roster.name_of(s) for s in shown}
     order = sorted(shown, key=lambda s: (-shown[s]["map50"], shown[s]["macs"], names[s]))
     rows = tuple({"rank": i, "name": names[s], **shown[s]} for i, s in enumerate(order, 1))
-    return Board(assignment, rows, len(graded) - len(shown))
+    files: dict[str, list[str]] = {}
+    for s in shown:
+        files.setdefault(str(records[s].get("sha256") or s), []).append(s)
+    same = tuple(tuple(group) for group in files.values() if len(group) > 1)
+    return Board(assignment, rows, len(graded) - len(shown), same)
 
 
-def write_board(course: Course, assignment: str, pseudonyms: bool = False) -> list[Path]:
+def write_board(course: Course, board: Board) -> list[Path]:
     """Write ``leaderboard/ASSIGNMENT.html``, ``.csv`` and ``.json``, and return the files."""
-    board = read_board(course, assignment, pseudonyms)
-    folder = course.root / FOLDER
+    folder, assignment = course.root / FOLDER, board.assignment
     folder.mkdir(exist_ok=True)
     texts = {"html": page(board.assignment, board.rows, board.waiting), "csv": "\ufeff" + board.to_csv()}
     written = []
