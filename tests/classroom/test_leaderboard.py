@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import html.parser
 import io
@@ -198,6 +199,9 @@ def test_the_panel_reads_what_the_command_wrote(course):
     assert "<script" not in panel.words.value
     assert "&lt;script" in panel.words.value
     assert "mAP50 0.540" in panel.words.value
+    shown = panel._repr_mimebundle_()
+    assert base64.b64decode(shown["image/png"]) == bytes(panel.picture.value), "what is seen without a kernel"
+    assert "application/vnd.jupyter.widget-view+json" in shown
     again = eval(panel.code(), {"Leaderboard": Leaderboard})
     assert again.state == panel.state
     with pytest.raises(WorkbenchError, match="cost"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,10 @@ class Leaderboard(LessonPanel):
         costs = [
             (label, key) for key, (label, _, _) in COSTS.items() if any(r.get(key) is not None for r in self._rows)
         ]
-        names = [(f"{r['rank']}  {r['name']}", r["rank"]) for r in self._rows]
+        names = [
+            (f"{r['rank']}  {r['name'] if len(r['name']) <= 40 else r['name'][:39] + '…'}", r["rank"])
+            for r in self._rows
+        ]
         controls: dict[str, Any] = {
             "cost": widgets.Dropdown(options=costs),
             "quality": widgets.Dropdown(options=[(label, key) for key, label in QUALITIES.items()]),
@@ -61,6 +65,11 @@ class Leaderboard(LessonPanel):
     def code(self) -> str:
         """Return the line of code that makes this panel again in this state."""
         return f"Leaderboard({str(self.file)!r}, {', '.join(f'{k}={v!r}' for k, v in self.state.items())})"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """Add the picture, which a page or a saved notebook shows where there is no kernel."""
+        picture = base64.b64encode(bytes(self.picture.value)).decode()
+        return {**super()._repr_mimebundle_(**kwargs), "image/png": picture}
 
 
 def read_rows(file: Path) -> list[dict[str, Any]]:
