@@ -49,10 +49,11 @@ def _relink(page: Path, source: Path) -> str:
             return match.group(0)
         here = f"docs/{page.relative_to(source).as_posix()}"
         origin = next((o for o, p in PAGES.items() if source / p == page), here)
-        inside = Path(os.path.normpath(Path(origin).parent / target.partition("#")[0])).as_posix()
+        file, hash_, place = target.partition("#")
+        inside = Path(os.path.normpath(Path(origin).parent / file)).as_posix()
         inside = PAGES.get(inside, inside.removeprefix("docs/"))
         if inside.endswith(".md") and (source / inside).is_file():
-            return f"[{label}]({os.path.relpath(source / inside, page.parent)})"
+            return f"[{label}]({os.path.relpath(source / inside, page.parent)}{hash_}{place})"
         return label if label.startswith("`") else f"`{label}`"
 
     return re.sub(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)", keep, text)
