@@ -24,6 +24,7 @@ import workbench as wb
 from workbench.classroom import capstone, exam
 from workbench.classroom.answers import Failed
 from workbench.classroom.check import _beside
+from workbench.classroom.sandbox import Sandbox
 from workbench.classroom.submission import Grader
 from workbench.classroom.walls import Limits, problem
 from workbench.datasets import shapes
@@ -65,7 +66,10 @@ def test_a_sound_file_that_is_no_detector_is_refused(name, here):
     assert reason in found.error
 
 
-def test_a_file_is_counted_the_same_in_its_own_process():
+@pytest.mark.parametrize("walls", [True, False], ids=["walls", "limits-alone"])
+def test_a_file_is_counted_the_same_in_its_own_process(walls, monkeypatch):
+    if not walls:
+        monkeypatch.setattr(exam, "problem", lambda: "no bubblewrap here")
     found, other = capstone.opened([RIGHT, {"macs": 1}])
     assert found == capstone.own_file(RIGHT)
     assert found.macs == 3 * 12 * 3 * 128 * 128
@@ -164,6 +168,15 @@ def test_check_says_what_is_handed_in_beside_the_notebook(tmp_path):
     ]
     (tmp_path / "a5.safetensors").write_bytes(b"x")
     assert _beside(tmp_path, ["../a5.safetensors"]) == []
+
+
+def test_a_process_that_does_not_start_is_no_fault_of_the_file(monkeypatch):
+    def opener():
+        return Sandbox(exam.LIMITS, trusted=True, module="workbench.classroom.no_such_module")
+
+    monkeypatch.setattr(exam, "opener", opener)
+    with pytest.raises(WorkbenchError, match="does not start here: the sandbox did not start"):
+        capstone.opened([RIGHT])
 
 
 def test_a_missing_package_is_the_teachers_to_install(monkeypatch):

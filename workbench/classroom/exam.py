@@ -154,7 +154,7 @@ def _guarded(data: bytes, work: Callable[[Any], Any]) -> Any:
         return Failed(f"the file has {len(data) / 2**20:,.0f} MB; at most {MAX_BYTES >> 20} MB")
     for attempt in range(2):
         try:
-            with opener() as box:
+            with _started() as box:
                 return work(box)
         except BadFileError as e:
             return Failed(str(e))
@@ -162,6 +162,20 @@ def _guarded(data: bytes, work: Callable[[Any], Any]) -> Any:
             if not e.hung or attempt:  # a machine that was too busy for once is no fault of the file
                 return Failed(f"the process that opened the file was stopped: {e}")
     raise AssertionError("unreachable")
+
+
+def _started() -> Any:
+    """Start the process. That it does not start is the machine's fault, and costs no points: it is raised.
+
+    Raises:
+        ClassroomError: it does not start, also when it is tried once more.
+    """
+    for _ in range(2):
+        try:
+            return opener()
+        except DiedError as e:
+            why = str(e)
+    raise ClassroomError(f"the process that opens what was handed in does not start here: {why}")
 
 
 def _ask(box: Any, request: dict[str, Any], seconds: float) -> dict[str, Any]:
