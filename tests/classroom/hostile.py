@@ -148,6 +148,23 @@ def _fifo(folder: Path, _: dict[str, str]) -> None:
     os.mkfifo(folder / f"{NAME}.ipynb")
 
 
+def _with_a_file(folder: Path, places: dict[str, str]) -> None:
+    (folder / "measured.csv").write_text("1,2\n")
+    extra(COMMAND_LINE)(folder, places)
+
+
+COMMAND_LINE = """
+import glob
+print(open("measured.csv").read())
+for path in sorted(glob.glob("/proc/[0-9]*/cmdline")):
+    print(path, open(path).read().replace(chr(0), " "))
+print(open("/proc/self/mountinfo").read())
+try:
+    open("measured.csv", "w")
+    print("WRITTEN")
+except OSError:
+    pass
+"""
 ALWAYS_EQUAL = """
 class Yes(float):
     __eq__ = __ge__ = __le__ = __gt__ = __lt__ = lambda self, other: True
@@ -370,6 +387,8 @@ CASES = {
     "looks for the source": Case(extra(FIND_SOURCE), shown="NO ANSWERS", hidden=("FOUND [1-9]",)),
     "reads proc, environment, home": Case(
         extra(LOOK_AROUND), shown="PROCESSES True", hidden=("SECRET-[A-Z]", "root:", "PRIVATE KEY", "PROCESSES False")),
+    "reads the command line around it": Case(
+        _with_a_file, shown="bwrap", hidden=("submitted", "autograded", "--bind", "--ro-bind", "WRITTEN")),
     "network": Case(extra(NETWORK), shown="NO NETWORK", hidden=("CONNECTED",)),
     "background processes": Case(extra(PROCESSES), shown="NO PROCESS", hidden=("STARTED",)),
     "fork bomb": Case(extra(FORK_BOMB)),

@@ -129,6 +129,7 @@ def test_hostile(graded: Graded, name: str):
     assert not any(graded.marker in text or "Traceback" in text for text in lines)
     shown = graded.notebook(name)
     assert case.shown in shown, shown[-2000:]
+    assert str(graded.course.root) not in shown, "nothing inside says where the course is"
     for secret in case.hidden:
         assert not re.search(secret, shown, re.M), shown[:2000]
     text = (graded.course.autograded(student(name), NAME) / f"{NAME}.ipynb").read_text() if shown else ""
@@ -155,7 +156,7 @@ def test_nothing_else_has_changed(graded: Graded):
     for folder in graded.targets:
         assert not (Path(folder) / graded.marker).exists()
         assert not (Path(folder) / "marks.json").exists() or "autograded" in folder
-    assert not list(graded.course.root.rglob("*.partial"))
+    assert {p.name for p in graded.course.root.rglob(".*")} == {".grading.lock"}, "no half-written file"
 
 
 def test_no_process_survives(graded: Graded):

@@ -90,10 +90,13 @@ def require(trusted: bool) -> None:
 
 
 def walls(files: Sequence[Path], hide: Path | None, limits: Limits) -> tuple[list[str], list[int]]:
-    """Return the command in front of Python, and the file descriptors it reads."""
+    """Return the command in front of Python, and the file descriptors it reads.
+
+    Its arguments stand in one of these: a command line can be read inside, and would name the course.
+    """
     fds = [_pipe(b"student:x:1000:1000:student:/home/student:/bin/sh\n"), _pipe(b"student:x:1000:\n")]
     command = [
-        shutil.which("bwrap") or "bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--clearenv",
+        "--unshare-all", "--die-with-parent", "--new-session", "--clearenv",
         "--cap-drop", "ALL", "--uid", "1000", "--gid", "1000", "--hostname", "sandbox",
     ]  # fmt: skip
     for name, value in environment(limits, HOME).items():
@@ -105,13 +108,15 @@ def walls(files: Sequence[Path], hide: Path | None, limits: Limits) -> tuple[lis
     command += _system(hide)  # after these: the workbench itself may have been installed in one of them
     command += ["--dir", f"{HOME}/desk"]
     for file in files:
-        command += ["--ro-bind", str(file), f"{HOME}/desk/{file.name}"]
+        fds.append(os.open(file, os.O_RDONLY | os.O_NOFOLLOW))
+        command += ["--ro-bind-data", str(fds[-1]), f"{HOME}/desk/{file.name}"]  # a copy: a mount would say from where
     command += ["--chdir", f"{HOME}/desk", "--remount-ro", "/dev", "--remount-ro", "/"]
     filter_ = program()
     if filter_ is not None:
         fds.append(_pipe(filter_))
         command += ["--seccomp", str(fds[-1])]
-    return command, fds
+    fds.append(_pipe(b"".join(os.fsencode(a) + b"\0" for a in command)))
+    return [shutil.which("bwrap") or "bwrap", "--args", str(fds[-1])], fds
 
 
 def _system(hide: Path | None) -> list[str]:
