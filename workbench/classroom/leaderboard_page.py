@@ -142,9 +142,9 @@ def figures(rows: Rows) -> str:
         with style.context(HOUSE), mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": f"board-{cost}"}):
             figure = Figure(figsize=(5.6, 4.0), layout="constrained")
             leaderboard_scatter(rows, cost, ax=figure.add_subplot())
-            stream = io.StringIO()
-            figure.savefig(stream, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-        found.append(_inline(stream.getvalue(), cost))
+            buffer = io.StringIO()
+            figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+        found.append(_inline(buffer.getvalue(), cost))
     return "".join(found)
 
 
