@@ -108,7 +108,7 @@ def walls(files: Sequence[Path], hide: Path | None, limits: Limits) -> tuple[lis
     command += _system(hide)  # after these: the workbench itself may have been installed in one of them
     command += ["--dir", f"{HOME}/desk"]
     for file in files:
-        fds.append(os.open(file, os.O_RDONLY | os.O_NOFOLLOW))
+        fds.append(os.open(file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)))
         command += ["--ro-bind-data", str(fds[-1]), f"{HOME}/desk/{file.name}"]  # a copy: a mount would say from where
     command += ["--chdir", f"{HOME}/desk", "--remount-ro", "/dev", "--remount-ro", "/"]
     filter_ = program()
