@@ -176,8 +176,9 @@ def test_cells_are_nbgraders(name):
 def test_right_is_full_marks(name, seed):
     names = run(name)
     points = {q.id: q.points for q in load_answers(ROOT / name / "answers.py").QUESTIONS}
-    found = marks(name, names, seed)
-    assert {k: v[0] for k, v in found.items()} == points, found
+    found = marks(name, names, seed, files=seed == SEEDS[0])  # a file is the same whatever is drawn
+    assert {k: v[0] for k, v in found.items()} == {k: points[k] for k in found}, found
+    assert seed != SEEDS[0] or found.keys() == points.keys()
 
 
 @every
