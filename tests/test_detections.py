@@ -16,7 +16,8 @@ from PIL import Image
 import workbench as wb
 from workbench.errors import WorkbenchError
 from workbench.panels import Detections
-from workbench.panels._detections import SHAPES, Found, Picture, detectors, verdict
+from workbench.panels._detections import Found, detectors, verdict
+from workbench.panels._pictures import SHAPES, Picture
 from workbench.yolo.matching import WHY, box_iou, match
 
 A, B, FAR = [0, 0, 10, 10], [20, 20, 30, 30], [60, 60, 70, 70]
@@ -304,7 +305,8 @@ def test_a_text_file_is_refused_inside_the_panel(panel, bad_input):
     assert "notes.txt is not an image" in panel.message.value
     bad_input("panels", "a text file as image, in Detections", "upload: notes.txt is not an image that can be read")
     assert panel.result is before
-    panel.controls["images"].value = SHAPES
+    assert panel.controls["images"].value == SHAPES
+    panel.controls["index"].value = 2
     assert panel.message.value == ""
     assert panel.result["stock-seed0"]["error"] == ""
 
@@ -324,8 +326,8 @@ def test_detectors_that_cannot_be_opened_do_not_stop_the_others(checkpoint, tmp_
     ("values", "message"),
     [
         ({"confidense": 0.5}, "did you mean 'confidence'"),
-        ({"confidence": 7}, "out of range"),
-        ({"index": 99}, "out of range"),
+        ({"confidence": 7}, "expected 0.05 to 0.95"),
+        ({"index": 99}, "expected 0 to 7"),
         ({"only": "dragon"}, "in no box here"),
         ({"shown": ("nobody",)}, "not a value"),
         ({"miss": ("stock-seed0", 99)}, "not a value"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,8 +45,8 @@ def photo(name: str = "bus") -> Path:
     return path
 
 
-def open_photo(source: str | Path) -> Image.Image:
-    """Open a built-in photo or an image file as RGB, upright (EXIF rotation applied).
+def open_photo(source: str | Path | bytes) -> Image.Image:
+    """Open a built-in photo, an image file or the bytes of one as RGB of 8 bits, upright (EXIF rotation applied).
 
     Raises:
         DataNotFoundError: no such file.
@@ -54,23 +55,37 @@ def open_photo(source: str | Path) -> Image.Image:
     >>> open_photo("coffee").size
     (600, 400)
     """
-    path = photo(str(source)) if str(source) in PHOTOS else Path(source).expanduser()
-    if not path.is_file():
-        raise DataNotFoundError(f"no image at {path}; give a file, or one of the photos {', '.join(PHOTOS)}")
+    file, what = source, "the data"
+    if not isinstance(source, bytes):
+        file = photo(str(source)) if str(source) in PHOTOS else Path(source).expanduser()
+        what = str(file)
+        if not file.is_file():
+            raise DataNotFoundError(f"no image at {what}; give a file, or one of the photos {', '.join(PHOTOS)}")
     try:
-        with Image.open(path) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
+        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
+            return _eight_bits(ImageOps.exif_transpose(image)).convert("RGB")
     except (OSError, SyntaxError, ValueError, ImportError, Image.DecompressionBombError) as e:
         # ultralytics makes Image.open import a HEIF decoder for a file it does not know: ImportError where absent
         reason = "not an image" if isinstance(e, Image.UnidentifiedImageError | ImportError) else str(e)
-        raise WorkbenchError(f"cannot read {path} as an image ({reason}); give a complete JPEG or PNG file") from e
+        raise WorkbenchError(f"cannot read {what} as an image ({reason}); give a complete JPEG or PNG file") from e
 
 
-def load_photo(source: str | Path, imgsz: int = 224, fit: str = "pad") -> Tensor:
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Return a grey image of 16 or 32 bits in 8; Pillow would cut it off at 255, which leaves it all but white."""
+    import numpy as np
+
+    if image.mode != "I" and not image.mode.startswith("I;16"):
+        return image
+    values = np.asarray(image).astype(np.int64)  # (H, W)
+    deep = values.max(initial=0) > 255
+    return Image.fromarray((values.clip(0, 65535) >> 8 if deep else values.clip(0, 255)).astype(np.uint8))
+
+
+def load_photo(source: str | Path | bytes, imgsz: int = 224, fit: str = "pad") -> Tensor:
     """Return a photo as a batch of one, (1, 3, imgsz, imgsz) float RGB in [0, 1].
 
     Args:
-        source: a built-in photo's name or a file.
+        source: a built-in photo's name, a file, or the bytes of one.
         imgsz: side of the square, pixels.
         fit: ``"pad"`` keeps the whole picture on grey bars, as detectors see it; ``"crop"`` fills the square and
             cuts the longer side, as classifiers see it.

@@ -4,13 +4,84 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import ipywidgets as widgets
 
 from ..errors import WorkbenchError
+from ._reason import reason
 from ._scene import escape
+
+
+def alert(line: str) -> str:
+    """Return the HTML of a line that says what cannot be done; a screen reader reads it out."""
+    return f'<div role="alert" style="color:#8a3b00"><b>Not possible:</b> {escape(line)}</div>'
+
+
+def put(name: str, control: Any, value: Any) -> None:
+    """Set one control, as a hand would.
+
+    Raises:
+        WorkbenchError: a value it cannot take; the control is then as before.
+    """
+    options = [o[1] if isinstance(o, tuple) else o for o in getattr(control, "options", ())]
+    limits = f"{control.min:g} to {control.max:g}" if hasattr(control, "min") else ""
+    offer = limits or ", ".join(map(str, options)) or type(control.value).__name__
+    bad = WorkbenchError(f"{name}={value!r} is not a value of this control; expected {offer}")
+    given, value = control.value, tuple(value) if isinstance(value, list) else value
+    if (value is None and None not in options) or isinstance(value, bool) != isinstance(given, bool):
+        raise bad  # toggle buttons would take None for "none chosen", and a number True for 1
+    try:
+        control.value = value
+    except Exception:  # ipywidgets' errors name traits, not controls
+        raise bad from None
+    if control.value != value:  # a bounded number moves to its nearest end without a word
+        control.value = given
+        raise bad
+
+
+class ByHand:
+    """A panel whose controls go back to the last state that could be shown when a hand asks for one that cannot.
+
+    Attributes:
+        controls: name → widget.
+        message: the line for errors.
+    """
+
+    controls: dict[str, Any]
+    message: widgets.HTML
+    widget: Any
+    _busy: bool
+
+    def _snapshot(self) -> Any:
+        """Return the controls' state, to be put back."""
+        return {name: control.value for name, control in self.controls.items()}
+
+    def _put_back(self, snapshot: Any) -> None:
+        for name, value in snapshot.items():
+            self.controls[name].value = value
+
+    def _by_hand(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Do what a hand asks for; never raise into the front end."""
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            work(*args, **kwargs)
+            self._good = self._snapshot()
+            self.message.value = ""
+        except Exception as e:  # whatever it is, the panel answers inside itself and goes on
+            self._put_back(self._good)
+            self._complain(e)
+        finally:
+            self._busy = False
+
+    def _complain(self, error: BaseException) -> None:
+        self.message.value = alert(reason(error))
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        return self.widget._repr_mimebundle_(**kwargs)
 
 
 class Careful:
@@ -20,6 +91,8 @@ class Careful:
         message: the line for errors.
         progress: the line for how far work is.
     """
+
+    widget: Any
 
     def __init__(self) -> None:
         self._lock, self._busy, self._turn = threading.RLock(), True, 0
@@ -33,18 +106,15 @@ class Careful:
                 return function(*args)
             except StopIteration:
                 return None
-            except MemoryError:
-                self._complain("not enough memory for this choice")
-            except (WorkbenchError, OSError, RuntimeError) as e:
-                self._complain(str(e))
+            except Exception as e:  # whatever it is, the panel answers inside itself and goes on
+                self._complain(e)
             finally:
                 self._busy = before
             return None
 
-    def _complain(self, reason: str) -> None:
+    def _complain(self, error: BaseException) -> None:
         self.progress.value = ""
-        line = (reason.splitlines() or ["no reason given"])[0]
-        self.message.value = f'<div role="alert" style="color:#8a3b00"><b>Not possible:</b> {escape(line)}</div>'
+        self.message.value = alert(reason(error))
 
     def _in_steps(self, work: Iterator[bool]) -> None:
         """Do work that yields between its steps; in a kernel, messages of the front end are heard in between.
@@ -63,3 +133,6 @@ class Careful:
     def _later(self, loop: asyncio.AbstractEventLoop, work: Iterator[bool], turn: int) -> None:
         if turn == self._turn and self._attempt(next, work):
             loop.call_later(0.002, self._later, loop, work, turn)
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        return self.widget._repr_mimebundle_(**kwargs)

@@ -8,10 +8,8 @@ from typing import Any
 
 import ipywidgets as widgets
 import torch
-import traitlets
 
 from ..backbones.registry import FAMILIES, family_of, list_backbones
-from ..errors import WorkbenchError
 from ..measure.candidates import FORMS, LAYOUTS
 from ..measure.runtimes import available
 from ..yolo.comparison import STOCK
@@ -119,23 +117,3 @@ def make_controls() -> dict[str, Any]:
         narrow = isinstance(control, widgets.BoundedIntText | widgets.BoundedFloatText)
         control.layout.width = "140px" if narrow else "230px" if name == "filter" else "max-content"
     return {name: control for name, (control, _) in made.items()}
-
-
-def put(name: str, control: Any, value: Any) -> None:
-    """Set one control, as a hand would.
-
-    Raises:
-        WorkbenchError: a value it cannot take.
-    """
-    limits = f"{control.min:g} to {control.max:g}" if hasattr(control, "min") else None
-    options = [o[1] if isinstance(o, tuple) else o for o in getattr(control, "options", ())]
-    offer = limits or ", ".join(map(str, options)) or type(control.value).__name__
-    bad = WorkbenchError(f"{name}={value!r} is not a value of this control; expected {offer}")
-    if isinstance(value, bool) != isinstance(control.value, bool):
-        raise bad
-    try:
-        control.value = value
-    except (traitlets.TraitError, TypeError, ValueError):
-        raise bad from None
-    if control.value != value:  # a bounded number moves to its nearest end without a word
-        raise bad

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from typing import Any
 import anywidget
 import torch
 import traitlets
-from matplotlib.figure import Figure
 
 from ..errors import WorkbenchError
 from ..measure.environment import cpu_name, describe
@@ -164,13 +162,6 @@ def scene(shown: Shown, x: pure.Field, y: pure.Field, log: tuple[bool, bool], di
 def stands(name: str, c: Conditions) -> bool:
     """Return whether a ticked network belongs into this comparison: the stock host does so only inside a host."""
     return name != STOCK or c.host is not None
-
-
-def png_of(figure: Figure) -> bytes:
-    """Return a figure as PNG."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()
 
 
 def data_url(kind: str, data: bytes) -> str:

@@ -1,10 +1,8 @@
-"""What the Detections panel shows, without any widget: images with their truth, detectors with what they find."""
+"""What the Detections panel shows, without any widget: detectors, what they find, and how that is judged."""
 
 from __future__ import annotations
 
 import copy
-import functools
-import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,32 +11,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 
-from ..datasets import SHAPE_NAMES, coco128, open_photo, shapes_scene
+from ..datasets import SHAPE_NAMES
 from ..errors import WorkbenchError
-from ..train.models import one_line, open_detector
+from ..train.models import open_detector
 from ..train.results import load_results, recorded
 from ..train.run import Run
 from ..yolo import RTDETR, YOLO, BackboneLayer
-from ..yolo.data import DatasetReport, label_path, verify_dataset
 from ..yolo.matching import Matching, match
+from ._pictures import SHAPES, Picture
+from ._reason import reason
 
 FLOOR = 0.001  # confidence from which detections are kept; thresholds above it need no second run
 OLD_FLOOR = 0.25  # of recordings that do not say theirs
-SHAPES, COCO = "shapes, held out", "coco128, val = train"
 KEPT = 64  # images per detector whose detections stay in memory
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One image and, where it is known, what is in it."""
-
-    key: tuple[Any, ...]
-    pixels: np.ndarray  # (H, W, 3) uint8, RGB
-    boxes: np.ndarray  # (M, 4), x1 y1 x2 y2 in pixels
-    names: tuple[str, ...]  # M class names
-    labelled: bool  # False: nobody has said what is in it
 
 
 @dataclass(frozen=True)
@@ -93,7 +79,7 @@ class Live:
                     picture.pixels[..., ::-1].copy(), conf=FLOOR, imgsz=self.imgsz, verbose=False
                 )[0]
             except Exception as e:  # whatever a network answers to an image, the panel goes on
-                raise WorkbenchError(f"{self.label} cannot run on this image: {one_line(e)}") from e
+                raise WorkbenchError(f"{self.label} cannot run on this image: {reason(e)}") from e
             finally:
                 torch.set_num_threads(threads)  # selecting a device changes them
             boxes = result.boxes
@@ -213,58 +199,6 @@ def _label(item: Any, i: int) -> str:
         path = Path(item)
         return path.parents[1].name if path.suffix == ".pt" and len(path.parents) > 2 else path.stem
     return f"detector {i + 1}"
-
-
-@functools.lru_cache(maxsize=8)
-def dataset(path: str) -> DatasetReport:
-    """Return a checked dataset; the check is done once."""
-    return verify_dataset(coco128(download=False) if path == COCO else path)
-
-
-def count_images(images: str) -> int:
-    """Return how many validation images a set has."""
-    return 100 if images == SHAPES else len(dataset(images).val.images)
-
-
-def read_picture(images: str, index: int, side: int, uploads: Mapping[str, bytes]) -> Picture:
-    """Return one image with its truth.
-
-    Raises:
-        WorkbenchError: it cannot be read, or is not there.
-    """
-    if images == SHAPES:
-        scene = shapes_scene(index, "val", imgsz=side)
-        names = tuple(SHAPE_NAMES[int(c)] for c in scene.labels)
-        return Picture((SHAPES, side, index), scene.image, scene.boxes, names, True)
-    if images in uploads or (Path(images).suffix.lower() not in (".yaml", ".yml") and images != COCO):
-        source: Any = io.BytesIO(uploads[images]) if images in uploads else None
-        try:
-            image = Image.open(source).convert("RGB") if source else open_photo(images)
-        except (OSError, SyntaxError, ValueError, ImportError, Image.DecompressionBombError) as e:
-            raise WorkbenchError(f"{images} is not an image that can be read; give a JPEG or PNG file") from e
-        return Picture((images,), np.array(image), np.zeros((0, 4)), (), False)
-    report = dataset(images)
-    if not 0 <= index < len(report.val.images):
-        raise WorkbenchError(f"{images} has no image {index}; expected 0 to {len(report.val.images) - 1}")
-    path = report.val.images[index]
-    pixels = np.array(open_photo(path))
-    boxes, names = _labels(label_path(path), report, *pixels.shape[:2])
-    return Picture((images, index), pixels, boxes, names, True)
-
-
-def _labels(path: Path, report: DatasetReport, height: int, width: int) -> tuple[np.ndarray, tuple[str, ...]]:
-    rows = [[float(v) for v in line.split()] for line in path.read_text().splitlines() if line.strip()] if (
-        path.is_file()
-    ) else []  # fmt: skip
-    boxes = []
-    for _, *values in rows:
-        if len(values) == 4:
-            x, y, w, h = values
-            boxes.append([x - w / 2, y - h / 2, x + w / 2, y + h / 2])
-        else:  # a polygon, of which YOLO takes the box
-            boxes.append([min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2])])
-    scaled = np.array(boxes, float).reshape(-1, 4) * (width, height, width, height)
-    return scaled, tuple(report.names[int(row[0])] for row in rows)
 
 
 def verdict(picture: Picture, found: Found, only: str | None, iou: float, confidence: float) -> Matching:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ from ..errors import WorkbenchError, did_you_mean
 from ..features import branches, capture, channel_stats, layers, star, touched_channels
 from ..features.capture import resolve
 from ..plots.features import limits, to_array
+from ._reason import reason
 
 STAGE = "stage output"
 SHOW = ("maps", "star", "branches")
@@ -63,9 +62,11 @@ class Network:
             try:
                 wanted = {name, *self.levels.values()}
                 found.update(capture(self.model, self.fit(image), wanted))
-            except RuntimeError as e:  # too small, too large, or not enough memory
+            except WorkbenchError:
+                raise
+            except Exception as e:  # too small, too large, not enough memory, or whatever a network of one's own does
                 self._cache.pop(key)
-                raise WorkbenchError(f"{self.label} cannot run on this image: {str(e).splitlines()[0]}") from e
+                raise WorkbenchError(f"{self.label} cannot run on this image: {reason(e)}") from e
         while len(self._cache) > KEPT:
             self._cache.popitem(last=False)
         value = found[name]
@@ -138,13 +139,10 @@ def read_image(source: str, index: int, uploads: Mapping[str, bytes], imgsz: int
             raise WorkbenchError(f"coco128 image {index} does not exist; expected 0 to {len(files) - 1}")
         return load_photo(files[index], imgsz)
     if source in uploads:
-        with tempfile.TemporaryDirectory(prefix="workbench-upload-") as folder:
-            file = Path(folder) / "image"
-            file.write_bytes(uploads[source])
-            try:
-                return load_photo(file, imgsz)
-            except WorkbenchError as e:
-                raise WorkbenchError(f"{source} is not an image that can be read; upload a JPEG or PNG file") from e
+        try:
+            return load_photo(uploads[source], imgsz)
+        except WorkbenchError as e:
+            raise WorkbenchError(f"{source} is not an image that can be read; upload a JPEG or PNG file") from e
     return load_photo(source, imgsz)
 
 

@@ -14,8 +14,10 @@ from ..errors import WorkbenchError
 from ..plots.detections import verdict_boxes
 from ..plots.features import png
 from ..yolo.matching import WHY, Matching
-from ._detections import Found, Live, Picture, Recorded
-from .feature_maps import SIZES, FeatureMaps
+from ._detections import Found, Live, Recorded
+from ._maps_controls import SIZES
+from ._pictures import Picture
+from .feature_maps import FeatureMaps
 
 
 class DetectionCanvas(anywidget.AnyWidget):

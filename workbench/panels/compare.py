@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,9 +18,10 @@ from ..plots.compare import comparison_scatter
 from ..yolo.comparison import Conditions, check_names
 from ..yolo.hosts import read_host
 from . import _compare as pure
-from ._careful import Careful
-from ._compare_controls import ALONE, CONDITIONS, VIEW, WRAP, Ticks, make_controls, put
-from ._compare_scene import CompareCanvas, Networks, Shown, data_url, png_of, points, scene, stands
+from ._careful import Careful, put
+from ._compare_controls import ALONE, CONDITIONS, VIEW, WRAP, Ticks, make_controls
+from ._compare_scene import CompareCanvas, Networks, Shown, data_url, points, scene, stands
+from ._frame import Frame, as_png, png_of
 from ._scene import escape
 
 DEFAULT = (
@@ -76,10 +76,9 @@ class Compare(Careful):
         self.ticks.also.observe(lambda change: self._attempt(self._add, change["new"]), names="value")
         c, (measure, *others) = self.controls, self.buttons.values()
         lines = [[c[n] for n in CONDITIONS], [c[n] for n in VIEW], [measure, c["budget_s"], *others, self.progress]]
-        self.widget = widgets.VBox([
-            self.ticks.widget, *(widgets.HBox(line, layout=WRAP) for line in lines), self.message, self.canvas,
-            self.card, self.words,
-        ])  # fmt: skip
+        rows = [widgets.HBox(line, layout=WRAP) for line in lines]
+        parts = [self.ticks.widget, *rows, self.message, self.canvas, self.card, self.words]
+        self.widget = Frame(parts, lambda: as_png(png_of(self.static())))
         self._busy = False
         self.set(names=names, **state)
 
@@ -261,21 +260,17 @@ class Compare(Careful):
 
     def _in_background(self, names: list[str], c: Conditions) -> None:
         """Time in a child process while this thread waits for it; the kernel stays free."""
-        failure = None
+        failure: Exception | None = None
         try:
             options = {"budget_s": self.controls["budget_s"].value, "progress": self._show_progress}
             self._networks.time(names, c, stop=self._stop.is_set, **options)
-        except (WorkbenchError, MemoryError, OSError, RuntimeError) as e:
-            failure = str(e) or "not enough memory for this choice"
+        except Exception as e:  # the panel says it once the rest is drawn
+            failure = e
         self._end()
         with self._lock:
             self._attempt(list, self._work())
-            if failure:
+            if failure is not None:
                 self._complain(failure)
 
     def _show_progress(self, p: Progress) -> None:
         self.progress.value = f"<code>{progress_text(p)}</code>"
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        bundle = dict(self.widget._repr_mimebundle_(**kwargs))
-        return bundle | {"image/png": base64.b64encode(png_of(self.static())).decode()}

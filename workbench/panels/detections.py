@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
-import traitlets
+import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
 from ..errors import WorkbenchError, did_you_mean
 from ..plots.features import png
-from ._detections import COCO, FLOOR, SHAPES, Found, Picture, Recorded, count_images, detectors, read_picture, verdict
+from ._careful import ByHand, put
+from ._detections import Found, Recorded, detectors, verdict
+from ._detections_controls import ALL, LEGEND, NONE, make_controls
+from ._frame import Frame, as_png, png_of
+from ._pictures import COCO, SHAPES, Picture, count_images, read_picture
+from ._reason import reason
 from ._scene import escape
 from ._verdicts import DetectionCanvas, facts, figure_of, maps_at, sentence, side_of, truth_view, view_of
 from .feature_maps import FeatureMaps
 
-ALL, NONE = "every class", "—"
-LEGEND = "solid blue ✓ right · dashed orange ✕ wrong · dotted purple ? missed"
 SHOWN_SIDE = 640  # a larger image is made smaller for the browser
 
 
-class Detections:
+class Detections(ByHand):
     """Look at what detectors find. Move the thresholds; click a missed object to see the feature maps there.
 
     A detection is right (✓, solid) when it claims a true object of its class, wrong (✕, dashed) otherwise; an object
@@ -52,6 +54,8 @@ class Detections:
         self.side = imgsz or (side_of(first) if str(images) == SHAPES else 160)
         self._uploads: dict[str, bytes] = {}
         self._picture: Picture | None = None
+        self._asked: tuple[str, int] | None = None
+        self._read: Picture | None = None
         self._found: dict[str, Found | str] = {}
         self._result: dict[str, dict[str, Any]] = {}
         self._views: list[dict[str, Any]] = []
@@ -61,41 +65,22 @@ class Detections:
         self.below = widgets.VBox()
         self.upload = widgets.FileUpload(accept="image/*", multiple=False, description="upload")
         self.upload.tooltip = "an image of yours; nobody has labelled it, so nothing is counted"
-        self.controls = self._make_controls()
+        self.controls = make_controls(self.detectors)
+        most = [d.images for d in self.detectors.values() if isinstance(d, Recorded)]
+        self._recorded = min(most) if len(most) == len(self.detectors) else None
         for name, control in self.controls.items():
-            control.style.description_width = "auto"
-            control.observe(lambda _, n=name: self._changed(n), names="value")
+            control.observe(lambda _, n=name: self._by_hand(self._move, n), names="value")
         self.canvas.on_msg(lambda _w, content, _b: self._clicked(content.get("open")))
         self.upload.observe(self._uploaded, names="value")
         c, wrap = self.controls, widgets.Layout(flex_flow="row wrap", grid_gap="2px 12px")
-        self.widget = widgets.VBox([
+        parts = [
             widgets.HBox([c["images"], c["index"], self.upload, c["only"]], layout=wrap),
             widgets.HBox([c["confidence"], c["iou"], c["shown"], c["miss"]], layout=wrap),
             self.message, widgets.HTML(f"<small>{LEGEND}</small>"), self.canvas, self.words, self.below,
-        ])  # fmt: skip
+        ]  # fmt: skip
+        self.widget = Frame(parts, lambda: as_png(png_of(self.static(), dpi=90)))
         self._busy = False
         self.set(images=str(images), **state)
-
-    def _make_controls(self) -> dict[str, Any]:
-        floor = max(0.01, *(d.floor for d in self.detectors.values()), FLOOR)
-        most = [d.images for d in self.detectors.values() if isinstance(d, Recorded)]
-        self._recorded = min(most) if len(most) == len(self.detectors) else None
-        wide, fit = widgets.Layout(width="300px"), widgets.Layout(width="max-content")
-        labels = tuple(self.detectors)
-        made = {
-            "images": widgets.Dropdown(options=(SHAPES, COCO), description="images", layout=fit),
-            "index": widgets.IntSlider(0, 0, 7, description="number", continuous_update=False, layout=wide),
-            "confidence": widgets.FloatSlider(0.25, min=floor, max=0.95, step=0.01, description="confidence ≥"),
-            "iou": widgets.FloatSlider(0.5, min=0.05, max=0.95, step=0.05, description="IoU ≥"),
-            "only": widgets.Dropdown(options=(ALL,), description="class", layout=fit),
-            "shown": widgets.SelectMultiple(
-                options=labels, value=labels, rows=min(5, len(labels)), description="detectors"
-            ),
-            "miss": widgets.Dropdown(options=[(NONE, None)], description="feature maps at a miss", layout=fit),
-        }
-        for name, tip in _TIPS.items():
-            made[name].tooltip = tip
-        return made
 
     # --- driving it ---
 
@@ -124,7 +109,7 @@ class Detections:
             WorkbenchError: an unknown control, a value it cannot take, or an image that cannot be shown; the panel is
                 then as before.
         """
-        before, self._busy = (self.state, self.controls["images"].options), True
+        before, self._busy = self._snapshot(), True
         try:
             try:
                 for name in sorted(values, key=[*self.controls, *values].index):
@@ -134,14 +119,11 @@ class Detections:
                 self._update()
                 self._look()
             except WorkbenchError:
-                self.controls["images"].options = before[1]
-                for name, value in before[0].items():
-                    if name != "miss":
-                        self._put(name, value)
+                self._put_back(before)
                 raise
         finally:
             self._busy = False
-        self.message.value = ""
+        self._good, self.message.value = self._snapshot(), ""
         return self
 
     def _put(self, name: str, value: Any) -> None:
@@ -159,53 +141,48 @@ class Detections:
             known = {n for p in [self._picture] if p for n in p.names} | set(control.options)
             if value not in known:
                 raise WorkbenchError(f"only={value!r} is in no box here; expected {', '.join(control.options)}")
-        try:
-            given = control.value
-            control.value = value
-            if hasattr(control, "min") and control.value != value:  # ipywidgets moves it to the nearest end
-                control.value = given
-                raise WorkbenchError(f"{name}={value!r} is out of range; expected {control.min:g} to {control.max:g}")
-        except (traitlets.TraitError, TypeError) as e:  # ipywidgets trips over a pair it does not have
-            offer = ", ".join(str(o) for o in getattr(control, "options", ())) or f"{control.min:g} to {control.max:g}"
-            raise WorkbenchError(f"{name}={value!r} is not a value of this control; expected {offer}") from e
+        put(name, control, value)
 
     # --- reacting ---
 
-    def _changed(self, name: str) -> None:
-        if self._busy:
-            return
-        self._busy = True
-        try:
-            if name == "images":
-                self._put("images", self.controls["images"].value)
-            self._update()
-            if name == "miss":
-                self._look()
-            self.message.value = ""
-        except (WorkbenchError, MemoryError, RuntimeError) as e:
-            reason = "not enough memory for this choice" if isinstance(e, MemoryError) else str(e).splitlines()[0]
-            self.message.value = f'<div role="alert" style="color:#8a3b00"><b>Not possible:</b> {escape(reason)}</div>'
-        finally:
-            self._busy = False
+    def _move(self, name: str) -> None:
+        if name == "images":
+            self._put("images", self.controls["images"].value)
+        self._update()
+        if name == "miss":
+            self._look()
+
+    def _snapshot(self) -> Any:
+        return self.state, self.controls["images"].options
+
+    def _put_back(self, snapshot: Any) -> None:
+        state, images = snapshot
+        self.controls["images"].options = images
+        for name, value in state.items():
+            if name != "miss":
+                self._put(name, value)
+        known = [v for _, v in self.controls["miss"].options]
+        self.controls["miss"].value = state["miss"] if state["miss"] in known else None
 
     def _uploaded(self, change: Any) -> None:
         for file in change["new"]:
             name = f"upload: {file['name']}"
             while name in self._uploads:
                 name += " (again)"
-            self._uploads[name] = bytes(file["content"])
-            busy, self._busy, control = self._busy, True, self.controls["images"]
-            value = control.value
-            control.options = (*control.options, name)
-            control.value, self._busy = value, busy
-            control.value = name
+            self._by_hand(self._take, name, bytes(file["content"]))
+            if name not in self.controls["images"].options:  # it could not be shown
+                del self._uploads[name]
+
+    def _take(self, name: str, data: bytes) -> None:
+        self._uploads[name], control = data, self.controls["images"]
+        control.options = (*control.options, name)
+        control.value = name
+        self._move("images")
 
     def _clicked(self, pair: Any) -> None:
-        if pair:
-            value = (str(pair[0]), int(pair[1]))
-            options = [v for _, v in self.controls["miss"].options]
-            if value in options:
-                self.controls["miss"].value = value
+        options = {str(v): v for _, v in self.controls["miss"].options if v}
+        if isinstance(pair, list | tuple) and str(tuple(pair)) in options:
+            self.controls["miss"].value = options[str(tuple(pair))]
 
     def _is_image(self, images: str) -> bool:
         return images in self._uploads or (
@@ -214,18 +191,22 @@ class Detections:
 
     def _update(self) -> None:
         c = self.controls
-        picture = read_picture(c["images"].value, c["index"].value, self.side, self._uploads)
+        asked = (c["images"].value, 0 if self._is_image(c["images"].value) else c["index"].value)
+        if asked != self._asked:
+            self._read, self._asked = read_picture(*asked, self.side, self._uploads), asked
+        assert self._read is not None
+        picture = self._read
         c["index"].disabled = self._is_image(c["images"].value)
         if self._picture is None or picture.key != self._picture.key:
             self._picture, self._found = picture, {}
             step = max(1, math.ceil(max(picture.pixels.shape[:2]) / SHOWN_SIDE))
-            self.canvas.photo = png(picture.pixels[::step, ::step])
+            self.canvas.photo = png(np.asarray(Image.fromarray(picture.pixels).reduce(step)))
         for label in c["shown"].value:
             if label not in self._found or isinstance(self._found[label], str):
                 try:
                     self._found[label] = self.detectors[label].find(picture)
-                except (WorkbenchError, MemoryError, RuntimeError, OSError) as e:
-                    self._found[label] = str(e).splitlines()[0] if str(e) else "not enough memory"
+                except Exception as e:  # one detector that fails does not stop the others
+                    self._found[label] = reason(e)
         self._offer_classes(picture)
         self._show(picture)
 
@@ -258,7 +239,7 @@ class Detections:
         if [v for _, v in self.controls["miss"].options] != [v for _, v in misses]:
             self.controls["miss"].options = misses
             self.controls["miss"].value = chosen if chosen in [v for _, v in misses] else None
-        rule = f"At IoU ≥ {c['iou'].value:.2f} and confidence ≥ {c['confidence'].value:.2f}. "
+        rule = f"At IoU ≥ {c['iou'].value:.2f} and confidence ≥ {c['confidence'].value:.2f}. {picture.note}"
         self.words.value = f"<div>{escape(rule)}<br>{'<br>'.join(map(escape, lines))}</div>"
         self._stamp += 1
         self.canvas.scene = {
@@ -283,18 +264,3 @@ class Detections:
         """Return the picture as a figure, for a reader without a kernel."""
         assert self._picture is not None
         return figure_of(self._picture, self._views)
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        buffer = io.BytesIO()
-        self.static().savefig(buffer, format="png", dpi=90)
-        bundle = dict(self.widget._repr_mimebundle_(**kwargs))
-        return bundle | {"image/png": base64.b64encode(buffer.getvalue()).decode()}
-
-
-_TIPS = {
-    "images": "where images come from", "index": "which validation image",
-    "confidence": "detections below it are left out; no network runs again",
-    "iou": "least overlap of a right detection",
-    "only": "look at one class", "shown": "detectors shown; Ctrl or Shift for several",
-    "miss": "open the feature maps of the detector that missed the object",
-}  # fmt: skip

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
-import traitlets
 from matplotlib.figure import Figure
 
-from ..datasets import PHOTOS
 from ..errors import WorkbenchError, did_you_mean
-from ..features.channels import SORTS
-from ..plots.features import SCALES, feature_grid, png, sheet
-from ._maps import SHOW, STAGE, View, networks, read_image, views
+from ..plots.features import feature_grid, png, sheet
+from ._careful import ByHand, put
+from ._frame import Frame, as_png
+from ._maps import STAGE, View, networks, read_image, views
+from ._maps_controls import ROWS, WRAP, make_controls
 from ._scene import COLUMNS, MapCanvas, Sheet, describe, escape, scene_view, sheets, thumbnail
 
-SIZES = (64, 128, 224, 320, 448, 640)
+Mark = tuple[float, float, float, float]  # x1 y1 x2 y2, as fractions of the square image
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Shown:
         return f"Shown({self.image!r}, imgsz={self.imgsz}, selected={self.selected}, views={list(self.views)})"
 
 
-class FeatureMaps:
+class FeatureMaps(ByHand):
     """Look at channels. Choose image, stage and order; click a channel for its large view, press p to pin it.
 
     Zero is white, positive blue, negative orange. Numbers are the real channel numbers; a green frame and * mark the
@@ -62,7 +61,7 @@ class FeatureMaps:
         self._uploads: dict[str, bytes] = {}
         self._image: tuple[tuple[Any, ...], Any] | None = None
         self._photo = b""
-        self._mark: tuple[float, float, float, float] | None = None
+        self._marks: dict[str, Mark | None] = {}
         self._result: Shown | None = None
         self._sheets: tuple[int, list[Sheet]] = (0, [])
         self._busy, self._stamp = True, 0
@@ -70,47 +69,22 @@ class FeatureMaps:
         self.words = widgets.HTML()
         self.message = widgets.HTML()
         self.upload = widgets.FileUpload(accept="image/*", multiple=False, description="upload")
+        self.upload.tooltip = "an image of yours, a JPEG or PNG file"
         self.pin = widgets.Button(description="pin channel", tooltip="keep the selected channel on the first page")
-        self.controls = self._make_controls()
+        self.controls = make_controls(self.networks)
         for control in self.controls.values():
-            control.style.description_width = "auto"
-            wide = "max-content" if isinstance(control, widgets.Dropdown) else "150px"
-            control.layout.width = "260px" if "Slider" in type(control).__name__ else wide
-            control.observe(lambda _: self._changed(), names="value")
-        self.canvas.observe(lambda _: self._changed(pictures=False), names="selected")
+            control.observe(lambda _: self._by_hand(self._update), names="value")
+        self.canvas.observe(lambda _: self._by_hand(self._update, pictures=False), names="selected")
         self.canvas.on_msg(lambda _w, content, _b: self._toggle_pin(content.get("pin")))
         self.upload.observe(self._uploaded, names="value")
         self.pin.on_click(lambda _: self._toggle_pin(self.canvas.selected))
-        rows = [widgets.HBox([self.controls[n] for n in names], layout=_WRAP) for names in _ROWS]
+        rows = [widgets.HBox([self.controls[n] for n in names], layout=WRAP) for names in ROWS]
         rows[0].children = (*rows[0].children, self.upload)
         rows[1].children = (*rows[1].children, self.pin)
-        self.widget = widgets.VBox([*rows, self.message, self.canvas, self.words])
+        self.widget = Frame([*rows, self.message, self.canvas, self.words], self._picture)
         self._pinned: list[int] = []
         self._busy = False
         self.set(image=image, imgsz=imgsz, **state)
-
-    def _make_controls(self) -> dict[str, Any]:
-        levels = list(self.networks[0].levels)
-        start = levels[min(1, len(levels) - 1)] if levels else "—"
-        slider = {"continuous_update": False}
-        names = set.intersection(*({n for n, _ in net.model.named_modules() if n} for net in self.networks))
-        ordered = [n for n, _ in self.networks[0].model.named_modules() if n in names]
-        first = STAGE if levels else ordered[0]
-        return {
-            "image": widgets.Dropdown(options=[*PHOTOS, "coco128"], value="cat", description="image"),
-            "index": widgets.BoundedIntText(value=0, min=0, max=127, description="number", disabled=True),
-            "imgsz": widgets.Dropdown(options=SIZES, value=224, description="image side"),
-            "stage": widgets.SelectionSlider(options=levels or ["—"], value=start, description="stage", **slider),
-            "layer": widgets.Dropdown(
-                options=[STAGE, *ordered] if levels else ordered, value=first, description="layer"
-            ),
-            "show": widgets.Dropdown(options=SHOW, description="show"),
-            "sort": widgets.Dropdown(options=SORTS, description="sort by"),
-            "page": widgets.BoundedIntText(value=1, min=1, max=1, description="page"),
-            "per_page": widgets.Dropdown(options=(16, 32, 64, 128), value=64, description="per page"),
-            "scale": widgets.Dropdown(options=SCALES, description="full colour"),
-            "overlay": widgets.FloatSlider(value=0, min=0, max=0.9, step=0.1, description="image under", **slider),
-        }
 
     # --- driving it ---
 
@@ -140,20 +114,18 @@ class FeatureMaps:
             WorkbenchError: an unknown control, a value it cannot take, or nothing that can be shown; the panel is then
                 as before.
         """
-        before, self._busy = (self.state, tuple(self.controls["image"].options)), True
+        before, self._busy = self._snapshot(), True
         try:
             try:
                 for name, value in values.items():
                     self._put(name, value)
                 self._update()
             except WorkbenchError:
-                self.controls["image"].options = before[1]
-                for name, value in before[0].items():
-                    self._put(name, value)
+                self._put_back(before)
                 raise
         finally:
             self._busy = False
-        self.message.value = ""
+        self._good, self.message.value = self._snapshot(), ""
         return self
 
     def _put(self, name: str, value: Any) -> None:
@@ -166,53 +138,49 @@ class FeatureMaps:
             raise WorkbenchError(f"FeatureMaps has no control {name!r}{hint}")
         else:
             control = self.controls[name]
-            if name == "image" and Path(value).expanduser().is_file():
+            if name == "image" and isinstance(value, str | Path) and Path(value).expanduser().is_file():
                 self._offer_image(str(value))
             if name == "page" and isinstance(value, int):
                 control.max = max(control.max, value)
-            try:
-                control.value = str(value) if name == "image" else value
-            except traitlets.TraitError as e:
-                offer = ", ".join(map(str, getattr(control, "options", ()))) or f"{control.min} to {control.max}"
-                raise WorkbenchError(f"{name}={value!r} is not a value of this control; expected {offer}") from e
+            put(name, control, str(value) if name == "image" else value)
 
-    def offer(self, name: str, data: bytes, mark: tuple[float, float, float, float] | None = None) -> FeatureMaps:
-        """Show an encoded image under a name, as an upload does; `mark` frames a place in it in every picture.
+    def offer(self, name: str, data: bytes, mark: Mark | None = None) -> FeatureMaps:
+        """Show an encoded image under a name, as an upload does; `mark` frames a place in it.
 
         Args:
             name: of the choice in the image control.
             data: a JPEG or PNG file's bytes.
             mark: ``x1 y1 x2 y2`` as fractions of the square image.
         """
-        self._uploads[name], self._mark, self._image = data, mark, None
+        self._uploads[name], self._marks[name], self._image = data, mark, None
         self._offer_image(name)
         return self.set(image=name)
 
     # --- reacting ---
-
-    def _changed(self, pictures: bool = True) -> None:
-        """Show the new state, or say inside the panel why it cannot be shown; never raise into the front end."""
-        if self._busy:
-            return
-        self._busy = True
-        try:
-            self._update(pictures)
-            self.message.value = ""
-        except (WorkbenchError, MemoryError) as e:
-            reason = "not enough memory for this choice" if isinstance(e, MemoryError) else escape(str(e))
-            self.message.value = f'<div role="alert" style="color:#8a3b00"><b>Not possible:</b> {reason}</div>'
-        finally:
-            self._busy = False
 
     def _uploaded(self, change: Any) -> None:
         for file in change["new"]:
             name = f"upload: {file['name']}"
             again = sum(n.startswith(name) for n in self._uploads)
             name += f" ({again + 1})" if again else ""  # maps are cached under the name
-            self._uploads[name] = bytes(file["content"])
-            self._offer_image(name)
-            self._image = None
-            self.controls["image"].value = name
+            self._by_hand(self._take, name, bytes(file["content"]))
+            if name not in self.controls["image"].options:  # it could not be shown
+                del self._uploads[name]
+
+    def _take(self, name: str, data: bytes) -> None:
+        self._uploads[name] = data
+        self._offer_image(name)
+        self.controls["image"].value = name
+        self._update()
+
+    def _snapshot(self) -> Any:
+        return self.state, tuple(self.controls["image"].options)
+
+    def _put_back(self, snapshot: Any) -> None:
+        state, images = snapshot
+        self.controls["image"].options = images
+        for name, value in state.items():
+            self._put(name, value)
 
     def _offer_image(self, name: str) -> None:
         """Add a choice to the image control; ipywidgets would jump to the first choice meanwhile."""
@@ -223,12 +191,11 @@ class FeatureMaps:
             control.value = value
         self._busy = busy
 
-    def _toggle_pin(self, channel: int | None) -> None:
-        if channel is None:
-            return
-        pinned = [c for c in self._pinned if c != channel]
-        self._pinned = pinned if len(pinned) < len(self._pinned) else [*pinned, int(channel)]
-        self._changed()
+    def _toggle_pin(self, channel: Any) -> None:
+        if isinstance(channel, int):  # what else a canvas may say is not for us
+            pinned = [c for c in self._pinned if c != channel]
+            self._pinned = pinned if len(pinned) < len(self._pinned) else [*pinned, channel]
+            self._by_hand(self._update)
 
     def _update(self, pictures: bool = True) -> None:
         c = {name: control.value for name, control in self.controls.items()}
@@ -258,7 +225,7 @@ class FeatureMaps:
         ]
         self.canvas.scene = {
             "version": self._sheets[0], "stamp": self._stamp, "columns": COLUMNS, "words": words, "views": shown,
-            "photo": self._photo, "mark": self._mark,
+            "photo": self._photo, "mark": self._marks.get(self.controls["image"].value),
         }  # fmt: skip
         self.words.value = f"<div>{escape(words)}</div>"
 
@@ -271,14 +238,8 @@ class FeatureMaps:
         title = f"{v.label}, {v.module}: {v.shape[0]} channels of {v.shape[1]}×{v.shape[2]}"
         return feature_grid(v.maps, v.channels, columns=COLUMNS, title=title, dead=v.dead, figure=figure)
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        bundle = dict(self.widget._repr_mimebundle_(**kwargs))
+    def _picture(self) -> dict[str, str]:
         v = next(iter(self.result.views.values()))
-        picture = png(
-            np.repeat(np.repeat(sheet(v.maps[list(v.channels)], v.top[list(v.channels)], COLUMNS), 2, 0), 2, 1)
-        )
-        return bundle | {"image/png": base64.b64encode(picture).decode()}
-
-
-_WRAP = widgets.Layout(flex_flow="row wrap", grid_gap="2px 10px")
-_ROWS = (("image", "index", "imgsz", "overlay"), ("stage", "layer", "show"), ("sort", "page", "per_page", "scale"))
+        rows = list(v.channels)
+        tiles = np.repeat(np.repeat(sheet(v.maps[rows], v.top[rows], COLUMNS), 2, 0), 2, 1)
+        return as_png(png(tiles))
