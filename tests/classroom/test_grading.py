@@ -184,14 +184,9 @@ def test_a_lost_gradebook_is_made_again(graded):
 
 
 @sandboxed
-def test_a_damaged_record_is_made_again(graded):
+def test_edited_metadata_and_records_change_no_marks(graded):
+    """Points, kinds and names are the source's; what a student wrote into them is nothing. A damaged record neither."""
     (graded.autograded("ada", "a1") / "marks.json").write_text('{"student": "ada"')
-    assert points(grade(graded)["ada"]) == EARNED["ada"]
-
-
-@sandboxed
-def test_edited_metadata_changes_no_marks(graded):
-    """Points, kinds and names are the source's; what a student wrote into them is nothing."""
     book = small.notebook(double=SQUARE)
     for cell in book.cells:
         data = cell.metadata.get("nbgrader", {})
@@ -199,7 +194,9 @@ def test_edited_metadata_changes_no_marks(graded):
     book.metadata["workbench"] = {"assignment": "a1", "cells": [["double-test", "test", 1e9, ""]]}
     small.hand_in(graded, "eve", book)
     try:
-        record = grade(graded)["eve"]
+        records = grade(graded)
+        record = records["eve"]
+        assert points(records["ada"]) == EARNED["ada"]
         assert points(record) == EARNED["bob"]
         assert [m.of for m in record.questions.values()] == [2, 3]
         assert gradebook(graded)["eve"] == (4, 10)
@@ -212,33 +209,23 @@ def test_edited_metadata_changes_no_marks(graded):
 
 
 @sandboxed
-def test_a_killed_worker_loses_nothing(tmp_path):
-    course = made(
-        tmp_path / "course", {"ada": BOOKS["ada"], "kim": small.notebook(SAY.format("kill once")), "zoe": BOOKS["bob"]}
-    )
+def test_killed_workers_lose_nothing(tmp_path):
+    """A submission that kills every worker stops nobody else, says so, counts as not done, and is graded next time."""
+    books = {"kim": small.notebook(SAY.format("kill once")), "lee": small.notebook(SAY.format("kill"))}
+    course = made(tmp_path / "course", {"ada": BOOKS["ada"], **books, "zoe": BOOKS["bob"]})
     said: list[str] = []
     records = grade(course, on_progress=said.append)
     assert (tmp_path / "killed").exists()
-    assert {s: points(r) for s, r in records.items()} == {"ada": (2, 3), "kim": (0, 3), "zoe": (1, 3)}
-    assert [line.split(":")[0] for line in said] == ["ada", "kim", "zoe"]
-    assert len(gradebook(course)) == 3
-
-
-@sandboxed
-def test_a_submission_that_kills_every_worker_stops_nobody_else(tmp_path):
-    """It says so in its record, counts as not done, and is graded by the next call."""
-    course = made(
-        tmp_path / "course", {"ada": BOOKS["ada"], "kim": small.notebook(SAY.format("kill")), "zoe": BOOKS["bob"]}
-    )
-    records = grade(course, jobs=2)
-    assert {s: points(r) for s, r in records.items()} == {"ada": (2, 3), "kim": (0, 0), "zoe": (1, 3)}
-    assert records["kim"].status == "failed"
-    assert records["kim"].reason == "could not be graded: the grading process was killed 3 times; grade again"
-    before = files(course, "ada", "zoe")
+    assert {s: points(r) for s, r in records.items()} == {"ada": (2, 3), "kim": (0, 3), "lee": (0, 0), "zoe": (1, 3)}
+    assert [line.split(":")[0] for line in said] == ["ada", "kim", "lee", "zoe"]
+    assert records["lee"].status == "failed"
+    assert records["lee"].reason == "could not be graded: the grading process was killed 3 times; grade again"
+    assert len(gradebook(course)) == 4
+    before = files(course, "ada", "kim", "zoe")
     (tmp_path / "healed").touch()
     records = grade(course)
-    assert (records["kim"].status, points(records["kim"])) == ("graded", (0, 3))
-    assert files(course, "ada", "zoe") == before
+    assert (records["lee"].status, points(records["lee"])) == ("graded", (0, 3))
+    assert files(course, "ada", "kim", "zoe") == before
 
 
 def _processes(course: Course) -> list[str]:

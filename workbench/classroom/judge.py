@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -28,11 +29,10 @@ def difference(came: Any, wanted: Any, what: str = "the result", rel: float = 1e
     >>> difference((1, [2, 3]), [1, (2, 3)]) is None
     True
     """
-    import torch
-
+    torch = sys.modules.get("torch")  # where nobody has imported it, nothing wanted is a tensor
     if isinstance(came, Failed):
         return f"{what}: your function raised {came.error}"
-    if isinstance(wanted, torch.Tensor):
+    if torch is not None and isinstance(wanted, torch.Tensor):
         return _tensor(came, wanted, what, rel)
     if isinstance(wanted, bool | str | int | type(None)):
         if type(came) is not type(wanted):

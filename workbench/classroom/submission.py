@@ -9,6 +9,7 @@ import stat
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -100,11 +101,9 @@ class Grader:
             return Verdict(0.0, f"the results of {question.call} cannot be compared ({type(e).__name__})")
 
     def _signed(self, record: Record, begun: float, **fields: Any) -> Record:
-        import torch
-
         provenance = {
             "seed": self.seed, "seconds": round(time.monotonic() - begun, 2), "sandbox": not self.trusted,
-            "workbench": __version__, "python": platform.python_version(), "torch": torch.__version__,
+            "workbench": __version__, "python": platform.python_version(), "torch": metadata.version("torch"),
         }  # fmt: skip
         return dataclasses.replace(record, provenance=provenance, **fields)
 
