@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import small
 
-from workbench.classroom import ClassroomError, Course, Record, grade_assignment
+from workbench.classroom import ClassroomError, Course, Record, grade_assignment, pool
 from workbench.classroom import walls as walls_module
 from workbench.classroom.marks import by_hand_path, read_marks, write_by_hand
 from workbench.classroom.walls import Limits, problem
@@ -226,6 +226,21 @@ def test_killed_workers_lose_nothing(tmp_path):
     records = grade(course)
     assert (records["lee"].status, points(records["lee"])) == ("graded", (0, 3))
     assert files(course, "ada", "kim", "zoe") == before
+    (tmp_path / "healed").unlink()
+    done, said = files(course, "lee"), []
+    assert grade(course, students=["lee"], on_progress=said.append)["lee"] == records["lee"]
+    assert "could not be graded again" in said[0]
+    assert files(course, "lee") == done, "marks that are there do not go because grading again fails"
+
+
+@sandboxed
+def test_a_grading_process_that_does_not_come_back_is_given_up(tmp_path, monkeypatch):
+    course = made(tmp_path / "course", {"kim": small.notebook(SAY.format("wait"))})
+    monkeypatch.setattr(pool, "patience_s", lambda job: 1.5)
+    assert "killed 3 times" in grade(course)["kim"].reason
+    monkeypatch.undo()
+    (tmp_path / "go on").touch()
+    assert points(grade(course)["kim"]) == (0, 3)
 
 
 def _processes(course: Course) -> list[str]:
@@ -342,6 +357,17 @@ def test_a_table_as_a_spreadsheet_with_decimal_commas_saves_it(tmp_path):
     )
     (line,) = read_marks(course, "a1").lines
     assert (line.by_hand, line.comment) == (4.5, "well, yes")
+
+
+def test_a_name_by_hand_that_nobody_has_is_not_lost(tmp_path):
+    course = small.course(tmp_path / "course")
+    small.hand_in(course, "ada", BOOKS["ada"])
+    by_hand_path(course, "a1").parent.mkdir()
+    by_hand_path(course, "a1").write_text("student,name,points,comment\nadaa,Ada,4,typed\n", encoding="utf-8")
+    found = read_marks(course, "a1")
+    assert "marked by hand and no student of this course: 1 (adaa)" in str(found)
+    write_by_hand(course, found)
+    assert "adaa,adaa,4,typed" in by_hand_path(course, "a1").read_text(encoding="utf-8")
 
 
 SOURCES = {

@@ -122,16 +122,17 @@ class _Progress:
 
     def __call__(self, student: str, error: str) -> None:
         folder = self.course.autograded(student, self.job.assignment)
-        if error:
+        kept = f" (could not be graded again: {error}; these marks were there before)" if error else ""
+        if error and not _is_current(self.course, self.job.assignment, student):
             items = items_of(read_notebook(self.course.source(self.job.assignment) / f"{self.job.assignment}.ipynb"))
-            reason = f"could not be graded: {error}; grade again"
+            kept, reason = "", f"could not be graded: {error}; grade again"
             marks = {i.id: Mark(0.0, i.points, reason) for i in items if i.kind == "test"}
             Record(student, self.job.assignment, "failed", marks, reason).save(folder)  # without a checksum: not done
         record = Record.load(folder)
         self.n += 1
         left = (time.monotonic() - self.start) / self.n * (self.total - self.n)
         of = sum(m.of for m in record.questions.values())
-        said = f"{record.points:g} of {of:g} points" + (f" ({record.reason})" if record.reason else "")
+        said = f"{record.points:g} of {of:g} points" + (kept or (f" ({record.reason})" if record.reason else ""))
         self.say(f"{student}: {said}; {self.n} of {self.total}, about {left:.0f} s left")
 
 

@@ -16,7 +16,7 @@ from .table import read_table, table_text, write_table
 
 BY_HAND = "by_hand"  # folder of the tables in which people enter what people mark
 COLUMNS = ("student", "name", "points", "comment")
-MISSING, UNGRADED = "not handed in", "not graded"
+MISSING, UNGRADED, STRANGER = "not handed in", "not graded", "marked by hand and no student of this course"
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Line:
 
     Attributes:
         record: what grading found; None for a student without one.
-        status: the record's; "not handed in", or "not graded".
+        status: the record's; "not handed in", "not graded", or that only the table by hand knows the name.
         by_hand: points a person gave, or None.
         comment: of that person.
     """
@@ -130,10 +130,12 @@ def read_marks(course: Course, assignment: str) -> Marks:
     given = read_by_hand(course, assignment, sum(q.points for q in questions if q.kind == "text"))
     handed_in = set(course.students(assignment))
     lines = []
-    for student in sorted(handed_in | {row.student for row in roster.rows}):
+    known = handed_in | {row.student for row in roster.rows}
+    for student in sorted(known | given.keys()):
         folder = course.autograded(student, assignment)
         record = Record.load(folder) if (folder / MARKS).is_file() else None
-        status = record.status if record else UNGRADED if student in handed_in else MISSING
+        status = UNGRADED if student in handed_in else MISSING if student in known else STRANGER
+        status = record.status if record else status
         points, comment = given.get(student, (None, ""))
         lines.append(Line(student, roster.name_of(student), status, student in late, record, points, comment))
     return Marks(assignment, questions, tuple(lines))
@@ -162,7 +164,8 @@ def read_by_hand(course: Course, assignment: str, most: float) -> dict[str, tupl
             points = math.nan
         if points is not None and not 0 <= points <= most:
             raise ClassroomError(f"{path.name}: {student} has {text[:20]} points; expected a number from 0 to {most:g}")
-        found[student] = (points, row["comment"].strip())
+        if student and (points is not None or row["comment"] or student not in found):
+            found[student] = (points, row["comment"].strip())
     return found
 
 
