@@ -12,7 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 import workbench as wb
 from workbench.errors import WorkbenchError
 from workbench.measure import count
-from workbench.measure._trace import record
+from workbench.measure._trace import record, track_modules
+from workbench.measure.formulas import operator_costs
 from workbench.settings import data_dir
 
 ROWS = list(csv.DictReader((data_dir() / "backbones.csv").open()))
@@ -67,6 +68,22 @@ def test_transposed_linear_and_dot_by_hand():
     assert count(nn.Linear(64, 10), torch.zeros(3, 64)).macs == 3 * 64 * 10
     assert count(lambda a, b: a.mv(b), (torch.ones(5, 7), torch.ones(7))).macs == 35
     assert count(lambda a: a.dot(a), torch.ones(9)).macs == 9
+    assert count(torch.addmv, (torch.ones(5), torch.ones(5, 7), torch.ones(7))).macs == 35
+
+
+@pytest.mark.parametrize(("channels", "size", "kernel"), [(16, 20, 3), (24, 7, 5)])
+def test_the_formulas_by_hand_agree_with_the_counter(channels, size, kernel):
+    pad = kernel // 2
+    convs = {
+        "conv": nn.Conv2d(channels, channels, kernel, padding=pad, bias=False),
+        "depthwise": nn.Conv2d(channels, channels, kernel, padding=pad, bias=False, groups=channels),
+        "pointwise": nn.Conv2d(channels, channels, 1, bias=False),
+        "pconv": nn.Conv2d(channels // 4, channels // 4, kernel, padding=pad, bias=False),
+    }
+    for name, cost in operator_costs(channels, size, kernel).items():
+        c = count(convs[name], imgsz=size)
+        assert (cost.name, cost.params, cost.macs, cost.bytes_moved) == (name, c.params, c.macs, c.bytes_moved)
+        assert (cost.flops, cost.intensity) == (c.flops, pytest.approx(c.intensity))
 
 
 def test_attention_is_counted_and_equal_on_both_paths():
@@ -120,6 +137,21 @@ def test_what_no_counter_counts_is_listed():
     assert calls["add"] == ("elementwise", 1, one_map)
     assert calls["gelu"] == ("elementwise", 1, 2 * one_map)
     assert c.non_contraction_elements == 6 * one_map  # cat, add, gelu × 2, batch norm × 2
+    whole = count("fasternet_t0")
+    assert sum(u.calls for u in whole.uncounted) == sum(o.kind != "contraction" for o in whole.ops)
+    assert sum(u.elements for u in whole.uncounted) == whole.non_contraction_elements
+    assert {u.op: u.calls for u in whole.uncounted}["gelu"] == 14  # one in each of 1 + 2 + 8 + 2 blocks, and one in the head
+
+
+def test_nothing_stays_on_a_module_that_was_watched():
+    net, where = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()), [""]
+    seen = []
+    net[1].register_forward_hook(lambda *_: seen.append(where[-1]))
+    with track_modules(net, where):
+        net(torch.zeros(1, 3, 4, 4))
+    net(torch.zeros(1, 3, 4, 4))
+    assert seen == ["1", ""]
+    assert where == [""]
 
 
 class Star(nn.Module):
@@ -200,6 +232,11 @@ def test_table_json_and_html_hold_the_exact_numbers():
     assert data["macs"] == 335422720
     assert data["flops"] == 670845440
     assert data["parts"][0]["name"] == "patch_embed"
+    header, rows, *_ = c._table()
+    shares = [row[header.index("% MACs")] for row in rows]
+    assert sum(shares[:-1]) == pytest.approx(100)
+    assert (rows[-1][0], shares[-1]) == ("total", 100)
+    assert shares[0] == pytest.approx(100 * rows[0][header.index("MACs")] / c.macs)
 
 
 def test_cells_are_escaped():
@@ -213,6 +250,7 @@ def test_cells_are_escaped():
         (lambda: count(nn.Conv2d(3, 4, 3), imgsz=2), "cannot run on input"),
         (lambda: count(nn.Conv2d(3, 4, 3), imgsz=0), "positive integers"),
         (lambda: count(nn.Conv2d(3, 4, 3), torch.zeros(1, 5, 8, 8)), "cannot run on input"),
+        (lambda: count(lambda a, k: a @ a, (torch.zeros(2, 3), 1)), r"cannot run on input \(2, 3\): "),
         (lambda: count(lambda x: x), "needs its input"),
         (lambda: count(3), "cannot count a int"),
     ],
