@@ -124,7 +124,7 @@ ALONE = {
     "sweep/driver.py": "the log of a worker, which grows",
     "train/watch.py": "CheckpointPath, which overrides write_bytes with the helper",
     "lesson/results.py": "an empty lock file",
-    "classroom/grade.py": "the same",
+    "classroom/course.py": "the same",
     "classroom/collect.py": "inside a staging folder of one call",
     "classroom/handin.py": "inside a folder that is renamed when it is complete",
     "classroom/pool.py": "a private temporary folder of one task",

@@ -6,7 +6,9 @@ import csv
 import io
 import os
 import random
+import signal
 import stat
+import subprocess
 import sys
 import zipfile
 from datetime import datetime
@@ -457,6 +459,49 @@ def test_tables_hold_no_formula(course, tmp_path):
         assert any(c.startswith("'") for c in cells)
         assert not [c for c in cells if c.startswith(("=", "+", "-", "@"))]
     assert {r.origin for r in read_ledger(course, "a1")} == {"=1+1.zip"}, "read back as it was"
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from workbench.classroom import Course
+from workbench.classroom import handin
+from workbench.classroom.collect import collect
+place, n = handin.Shelf.place, 0
+def some(self, student, one):
+    global n
+    if (n := n + 1) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return place(self, student, one)
+handin.Shelf.place = some
+collect(Course(Path(sys.argv[1])), "a1", [sys.argv[2]])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_a_kill_in_the_middle_loses_nothing(course, tmp_path):
+    """What was placed is whole; the next call places the rest, and leaves nothing of the killed one."""
+    archive = pack(tmp_path / "all.zip", {f"s{i}/a1.ipynb": GOOD for i in range(5)})
+    command = [sys.executable, "-c", KILLED, str(course.root), str(archive)]
+    assert subprocess.run(command, capture_output=True).returncode == -signal.SIGKILL
+    assert taken(course) == {"s0": GOOD, "s1": GOOD}
+    found = collect(course, "a1", [archive])
+    assert taken(course) == {f"s{i}": GOOD for i in range(5)}
+    assert (found.count("unchanged"), found.count("taken")) == (2, 3)
+    assert {p.name for p in course.root.glob(".*")} == {".collecting.lock"}
+    rows = read_ledger(course, "a1")
+    assert len({r.student for r in rows}) == len(rows) == 5
+
+
+def test_two_at_the_same_time(course, tmp_path):
+    archive = pack(tmp_path / "all.zip", {"ada/a1.ipynb": GOOD})
+    with (
+        course.alone("collecting"),
+        pytest.raises(ClassroomError, match=r"another collecting is running in .*; wait for it, or end it"),
+    ):
+        collect(course, "a1", [archive])
+    collect(course, "a1", [archive])
+    assert taken(course) == {"ada": GOOD}
 
 
 # --- what it costs --------------------------------------------------------------------------------------------------

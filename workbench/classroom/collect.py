@@ -52,19 +52,20 @@ def collect(
     deadline = _deadline(due)
     if not paths:
         raise ClassroomError("nothing to collect; give zips, folders or notebooks")
-    for stale in course.root.glob(".collecting-*"):  # of a call that was killed
-        shutil.rmtree(stale, ignore_errors=True)
-    room = Path(tempfile.mkdtemp(prefix=".collecting-", dir=course.root))
-    try:
-        work = _Work(course, assignment, room, deadline, student)
-        for path in paths:
-            work.take_in(incoming(Path(path)))
-        rows = (*work.place(), *work.refused)
-        work.roster.save()
-        add_to_ledger(course, assignment, rows, judged=deadline is not None)
-        return Collection(assignment, rows, shapes(h.owner for hs in work.found.values() for h in hs))
-    finally:
-        shutil.rmtree(room, ignore_errors=True)
+    with course.alone("collecting"):
+        for stale in course.root.glob(".collecting-*"):  # of a call that was killed
+            shutil.rmtree(stale, ignore_errors=True)
+        room = Path(tempfile.mkdtemp(prefix=".collecting-", dir=course.root))
+        try:
+            work = _Work(course, assignment, room, deadline, student)
+            for path in paths:
+                work.take_in(incoming(Path(path)))
+            rows = (*work.place(), *work.refused)
+            work.roster.save()
+            add_to_ledger(course, assignment, rows, judged=deadline is not None)
+            return Collection(assignment, rows, shapes(h.owner for hs in work.found.values() for h in hs))
+        finally:
+            shutil.rmtree(room, ignore_errors=True)
 
 
 def _deadline(due: str | None) -> datetime | None:

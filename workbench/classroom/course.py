@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +74,25 @@ class Course:
     def gradebook(self) -> Path:
         """The database of nbgrader; made from the records, so that a lost one can be made again."""
         return self.root / "gradebook.db"
+
+    @contextlib.contextmanager
+    def alone(self, doing: str) -> Iterator[None]:
+        """One grading, and one collecting, of a course at a time: gradebook and tables have one writer.
+
+        Raises:
+            ClassroomError: another one is running.
+        """
+        try:
+            import fcntl
+        except ImportError:  # no Unix
+            yield
+            return
+        with (self.root / f".{doing}.lock").open("w") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise ClassroomError(f"another {doing} is running in {self.root}; wait for it, or end it") from None
+            yield
 
     def assignments(self) -> list[str]:
         """Return the assignments that have a source notebook, sorted."""

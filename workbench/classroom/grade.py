@@ -7,7 +7,7 @@ import dataclasses
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from ..errors import did_you_mean
@@ -71,7 +71,7 @@ def grade_assignment(
     limits = dataclasses.replace(limits, threads=max(1, (os.cpu_count() or 1) // jobs))
     seed = secrets.randbits(31) if seed is None else seed
     job = Job(str(course.root.resolve()), assignment, seed, trusted, question, limits)
-    with _alone(course):
+    with course.alone("grading"):
         left = [s for s in wanted if again or question or students or not _is_current(course, assignment, s)]
         done = _Progress(course, job, len(left), len(wanted) - len(left), on_progress or (lambda _: None))
         if left:
@@ -134,23 +134,3 @@ class _Progress:
         of = sum(m.of for m in record.questions.values())
         said = f"{record.points:g} of {of:g} points" + (kept or (f" ({record.reason})" if record.reason else ""))
         self.say(f"{student}: {said}; {self.n} of {self.total}, about {left:.0f} s left")
-
-
-@contextlib.contextmanager
-def _alone(course: Course) -> Iterator[None]:
-    """One grading a course at a time: the gradebook has one writer.
-
-    Raises:
-        ClassroomError: another one is running.
-    """
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    with (course.root / ".grading.lock").open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ClassroomError(f"another grading is running in {course.root}; wait for it, or end it") from None
-        yield
