@@ -69,22 +69,26 @@ def made_up(tmp_path, monkeypatch):
         for what, own, child in (("JupyterLab without a kernel", 124.0, 0.0), ("01_a_lesson", 600.0, 300.0),
                                  ("a5", 700.0, 0.0))
     ]  # fmt: skip
-    for name, rows in ((costs.WAYS, ways), (costs.MANY, many), (costs.SEAT, seat)):
+    both = [r | {"submissions": 20} for r in ways if r["way"] != "plain nbgrader"]
+    for name, rows in ((costs.WAYS, ways), (costs.JOBS, both), (costs.MANY, many), (costs.SEAT, seat)):
         record(tmp_path, name, rows)
     return ways
 
 
 def test_what_is_said_of_the_costs(made_up):
-    assert bench.verdicts(made_up) == [
-        "sandboxed grading, one job / plain nbgrader: 0.9 [0.9, 0.9] over 6 rounds (at most 1.3 wanted: met)",
-        "one job / two jobs: 1.67 [1.67, 1.67] over 6 rounds (at least 1.5 wanted: met)",
+    assert bench.verdicts("ways", made_up) == [
+        "sandbox with one job / plain nbgrader: 0.9 [0.9, 0.9] (n = 6; at most 1.3 wanted: met)",
+        "one job / two jobs: 1.67 [1.67, 1.67] (n = 6)",
     ]
-    slow = [r | {"s_per_submission": 9.0} if r["way"] == "sandbox, 1 job" else r for r in made_up]
-    assert "missed" in bench.verdicts(slow)[0]
+    assert bench.verdicts("jobs", made_up) == [
+        "one job / two jobs: 1.67 [1.67, 1.67] (n = 6; at least 1.5 wanted: met)"
+    ]
+    slow = [r | {"s_per_submission": 9.0} if r["way"] == bench.ONE else r for r in made_up]
+    assert "missed" in bench.verdicts("ways", slow)[0]
     text = costs.costs()
-    assert "| plain nbgrader | 2.50 (2.00 to 3.00, n = 6) |" in text
-    assert "takes 0.90 [0.90, 0.90] × the time" in text
-    assert "one job 1.67 [1.67, 1.67] × that of two" in text
+    assert "| plain nbgrader | 10 | 2.50 (2.00 to 3.00, n = 6) |" in text
+    assert "takes 0.90 [0.90, 0.90] × the time of plain nbgrader" in text
+    assert "takes 1.67 [1.67, 1.67] × the time of two on all 20" in text
     assert "| 100 submissions in one call, 2 jobs |" in text
     assert "The last 50 cost 1.20 × what the first 50 did" in text
 
