@@ -46,6 +46,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, default=min(4, os.cpu_count() or 1), help="processes for pytest")
     parser.add_argument("--from", dest="source", metavar="JSON", help="record a report of coverage that is there")
+    parser.add_argument("--commit", default="", help="with --from: the tree it was measured on; default this one")
     parser.add_argument("tests", nargs="*", default=["tests", "workbench"])
     args = parser.parse_args()
     code = 0
@@ -60,20 +61,20 @@ def main() -> int:
         packages = table(json.loads(report.read_text(encoding="utf-8")))
     for name, row in packages.items():
         print(f"{row['share']:7.1%}  {row['reached']:6,} of {row['statements']:6,} statements  {name}")
-    record(packages, args.tests)
+    record(packages, args.tests, args.commit)
     return code or (0 if packages["all"]["share"] >= TARGET else 1)
 
 
-def record(packages: dict[str, dict[str, float]], tests: list[str]) -> None:
+def record(packages: dict[str, dict[str, float]], tests: list[str], commit: str) -> None:
     """Write the figures with where they were found."""
     sys.path.insert(0, str(ROOT))
     from workbench.files import replace_text
     from workbench.train.environment import environment
 
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
+    head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
     found = {
-        "command": "make coverage", "tests": tests, "target": TARGET, "commit": commit.strip(), "packages": packages,
-        "environment": environment(),
+        "command": "make coverage", "tests": tests, "target": TARGET, "commit": commit or head.strip(),
+        "packages": packages, "environment": environment(),
     }  # fmt: skip
     replace_text(RECORD, json.dumps(found, indent=1) + "\n")
 

@@ -99,6 +99,10 @@ def test_c2_the_depth_of_the_articles_row_is_named_as_unused_and_a_working_one_e
     assert parameters(half) == parameters(whole)
     assert "the depth 0.5 changes nothing" in caplog.text
     assert "{depth: 0.5, width: 0.25, round_to: 8}" in caplog.text
+    assert "depth 1 " not in caplog.text, "one is what the article means by as it is"
+    with caplog.at_level("INFO", "ultralytics"):
+        build(_starnet([2, 0.25]))
+    assert "the depth 2 changes nothing" in caplog.text
     works = build(_starnet([{"depth": 0.5, "width": 0.25, "round_to": 8}]))
     assert parameters(works) < parameters(half)
 

@@ -25,6 +25,7 @@ from workbench.backbones.reparam import (
     set_activation_ramp,
     to_deploy_,
 )
+from workbench.backbones.vanillanet import Block
 from workbench.errors import WorkbenchError
 
 HEAVY = {"fasternet_s", "fasternet_m", "fasternet_l", *(f"vanillanet_{depth}" for depth in range(6, 10))}
@@ -181,6 +182,7 @@ def test_a_wrong_deploy_form_is_refused_with_its_difference():
     model = nn.Sequential(Liar()).eval()
     assert "differs by" in refusal(model)
     assert deploy(model, tolerance=10.0).deploy_report.difference > 0.01
+    assert "more than 1e-09; check" in refusal(nn.Sequential(Liar()).eval().double()), "float64 is held to more"
     nn.init.constant_(model[0].conv.weight, float("nan"))
     assert "differs by nan" in refusal(model)
 
@@ -272,6 +274,13 @@ def test_without_merging_only_bn_folds_at_any_ramp(key):
 def test_without_merging_the_other_families_reach_their_deploy_form():
     for key in ("fasternet", "starnet", "mobileone-k3-se"):
         assert is_deployed(to_deploy_(small(key), merge=False))
+
+
+def test_a_vanillanet_block_by_itself_halves_the_map():
+    block = calibrated(Block(3, 8), size=16)
+    x = torch.randn(1, 3, 16, 16)
+    assert block(x).shape == (1, 8, 8, 8)
+    assert relative(deploy(block)(x), block(x)) < 1e-5
 
 
 def test_a_part_of_a_larger_model_can_switch():

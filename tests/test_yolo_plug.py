@@ -152,6 +152,9 @@ def test_bad_rows_are_answered_in_one_line(tmp_path):
         with pytest.raises(WorkbenchError) as e:
             build(row)
         assert said in str(e.value)
+    with pytest.raises(WorkbenchError) as e:
+        build([-1, 1, "parse_modle", []])
+    assert "parse_model" not in str(e.value), "only layers and backbones can be meant"
     with pytest.raises(TypeError, match="drop_path_rate"):
         build([-1, 1, "fasternet_t0", [{"drop_path_rat": 0.1}]])
 

@@ -14,6 +14,7 @@ from workbench import datasets
 from workbench.errors import WorkbenchError
 from workbench.yolo import freeze_backbone, layer_map, load_backbone
 from workbench.yolo.layer import BackboneLayer
+from workbench.yolo.weights import keep_hand_loaded
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +94,27 @@ def test_a_checkpoint_with_another_number_of_classes_crosses_but_for_the_class_r
         k for k in ours if not torch.equal(ours[k], theirs[k].reshape(-1)[: ours[k].numel()].reshape(ours[k].shape))
     }
     assert differ == {k for k in ours if k.startswith("cv3.") and k.split(".")[2] == "2"}
+
+
+def test_class_rows_cross_by_the_names_of_the_classes():
+    """As in ultralytics: a detector of dogs and cats learns from one of cats, cows and dogs what it knows of both."""
+    source, net = random_weights("yolo11n.yaml", nc=3), random_weights("yolo11n-starnet_s050.yaml", nc=2, seed=2)
+    source.names, net.names = {0: "cat", 1: "cow", 2: "dog"}, {0: "dog", 1: "cat"}
+    net.load(source, verbose=False)
+    for theirs, ours in zip(source.model[23].cv3, net.model[19].cv3, strict=True):
+        assert torch.equal(ours[2].weight, theirs[2].weight[[2, 0]])
+        assert torch.equal(ours[2].bias, theirs[2].bias[[2, 0]])
+
+
+def test_hand_loaded_weights_are_marked_as_ultralytics_marks_a_loaded_network():
+    detector = wb.YOLO("yolo11n-starnet_s050.yaml")
+    keep_hand_loaded(detector, {})
+    assert not detector.ckpt, "nothing was loaded: the trainer may draw its own"
+    load_backbone(detector, loaded_elsewhere("starnet_s050"))
+    keep_hand_loaded(detector, {"pretrained": False})
+    assert not detector.ckpt, "the user asked for new weights"
+    keep_hand_loaded(detector, {})
+    assert detector.ckpt["model"] is detector.model
 
 
 def test_weights_of_another_host_are_refused_and_nothing_is_written():
