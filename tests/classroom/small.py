@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -93,3 +94,33 @@ def hand_in(where: Course, student: str, book: Any) -> Path:
     path = folder / "a1.ipynb"
     path.write_text(text(book), encoding="utf-8")
     return path
+
+
+# --- what arrives ---------------------------------------------------------------------------------------------------
+
+GOOD = text(notebook()).encode()
+OTHER = text(notebook(more="# second thoughts")).encode()
+THIRD = text(notebook(more="# third thoughts")).encode()
+MONDAY, TUESDAY = (2026, 3, 2, 10, 0, 0), (2026, 3, 3, 10, 0, 0)
+UNDATED = (1980, 1, 1, 0, 0, 0)
+
+
+def pack(path: Path, entries: dict[str, bytes], when: tuple[int, ...] = MONDAY, **dates: tuple[int, ...]) -> Path:
+    """Write an archive of path → bytes."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in entries.items():
+            archive.writestr(zipfile.ZipInfo(name, dates.get(name, when)), data)
+    return path
+
+
+def taken(course: Course) -> dict[str, bytes]:
+    """Student → the notebook that counts."""
+    return {s: (course.submitted(s, "a1") / "a1.ipynb").read_bytes() for s in course.students("a1")}
+
+
+def verdicts(found) -> dict[str, tuple[str, str]]:
+    return {row.file: (row.verdict, row.note) for row in found.rows}
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
