@@ -131,7 +131,8 @@ def test_a_hand_that_picks_a_classifier_gets_a_message_and_can_go_on(panel):
     panel.set(host="yolo11", scale="n", backbone="starnet_s050")
     panel.controls["backbone"].value = "vanillanet_13_x1_5_ada_pool"
     assert "Not possible" in panel.words.value
-    panel.controls["backbone"].value = "starnet_s050"
+    assert panel.controls["backbone"].value == panel.result.backbone == "starnet_s050"
+    panel.controls["backbone"].value = "fasternet_t0"
     assert "Not possible" not in panel.words.value
 
 

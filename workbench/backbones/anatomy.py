@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -30,6 +31,7 @@ class Anatomy:
     macs: dict[str, int]  # at SIZE × SIZE
     largest_difference: float  # merged against branches, relative to the largest output value
     ramp: float = field(default=1.0)
+    forms: Mapping[str, nn.Module] = field(default_factory=dict, repr=False)  # "branches", "merged": to be timed
 
     def numbers(self) -> dict[str, Any]:
         """Return everything but the kernels, as plain numbers."""
@@ -88,6 +90,7 @@ def block_anatomy(family: str, channels: int, *, branches: int = 4, ramp: float 
         {name: _conv_weights(form) * SIZE * SIZE for name, form in forms.items()},
         difference,
         ramp if family == "vanillanet" else 1.0,
+        forms,
     )
 
 

@@ -30,6 +30,8 @@ def put(name: str, control: Any, value: Any) -> None:
     offer = limits or ", ".join(map(str, options)) or type(control.value).__name__
     bad = WorkbenchError(f"{name}={value!r} is not a value of this control; expected {offer}")
     given, value = control.value, tuple(value) if isinstance(value, list) else value
+    if value is given is None:
+        return  # nothing to choose from, and nothing chosen
     if (value is None and None not in options) or isinstance(value, bool) != isinstance(given, bool):
         raise bad  # toggle buttons would take None for "none chosen", and a number True for 1
     try:

@@ -6,7 +6,6 @@ the result with a function of `plots`.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +13,9 @@ import ipywidgets as widgets
 from matplotlib.figure import Figure
 
 from ..errors import WorkbenchError, did_you_mean
+from ._careful import alert, put
+from ._frame import Frame, as_png, png_of
+from ._reason import reason
 
 
 class LessonPanel:
@@ -55,7 +57,9 @@ class LessonPanel:
         box = widgets.HBox(
             list(self.controls.values()), layout=widgets.Layout(flex_flow="row wrap", grid_gap="4px 18px")
         )
-        self.widget = widgets.VBox([box, self.picture, self.words], layout=widgets.Layout(align_items="flex-start"))
+        parts = [box, self.picture, self.words]
+        self.widget = Frame(parts, lambda: as_png(bytes(self.picture.value)), align_items="flex-start")
+        self._good = self.state
         self._update()
 
     @property
@@ -81,54 +85,40 @@ class LessonPanel:
                 if name not in self.controls:
                     hint = did_you_mean(name, self.controls) or f"; it has {', '.join(self.controls)}"
                     raise WorkbenchError(f"the panel has no control {name!r}{hint}")
-                self._put(name, value)
+                put(name, self.controls[name], value)
             self._update(strict=True)
         except WorkbenchError:
-            for name, value in before.items():
-                self.controls[name].value = value
+            self._put_back(before)
             self._update()
             raise
         finally:
             self._quiet = False
         return self
 
-    def _put(self, name: str, value: Any) -> None:
-        control = self.controls[name]
-        if value is None:  # which toggle buttons would take for "none chosen"
-            raise WorkbenchError(f"{name}=None is not a value of this control{self._offer(control)}")
-        try:
-            control.value = value
-        except Exception as e:  # traitlets' errors name traits, not the panel's controls
-            raise WorkbenchError(f"{name}={value!r} is not a value of this control{self._offer(control)}") from e
-        if control.value != value:  # a slider moves to its nearest end without a word
-            raise WorkbenchError(f"{name}={value!r} is outside this control{self._offer(control)}")
-
-    @staticmethod
-    def _offer(control: Any) -> str:
-        if hasattr(control, "options"):
-            values = [o[1] if isinstance(o, tuple) else o for o in control.options]
-            return f"; expected one of {', '.join(map(repr, values))}"
-        return f"; expected {control.min} to {control.max}" if hasattr(control, "min") else ""
-
     def _changed(self, _change: Any) -> None:
-        if not self._quiet:
-            self._update()
+        if not self._quiet and not self._update():
+            self._put_back(self._good)  # what can be seen and what is chosen stay the same thing
 
-    def _update(self, strict: bool = False) -> None:
+    def _put_back(self, state: Mapping[str, Any]) -> None:
+        before, self._quiet = self._quiet, True
+        for name, value in state.items():
+            self.controls[name].value = value
+        self._quiet = before
+
+    def _update(self, strict: bool = False) -> bool:
         try:
             result = self._compute(**self.state)
-        except WorkbenchError as e:
-            self.words.value = f"<b>Not possible:</b> {e}"
+            figure = Figure(figsize=self._figsize)
+            self._draw(result, figure)
+            picture, words = png_of(figure, dpi=150), self._say(result)
+        except Exception as e:  # whatever it is, the panel answers inside itself and goes on
+            self.words.value = alert(reason(e))
             if strict:
-                raise
-            return
-        figure = Figure(figsize=self._figsize)
-        self._draw(result, figure)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=150)
-        self._result = result
-        self.picture.value = buffer.getvalue()
-        self.words.value = self._say(result)
+                raise e if isinstance(e, WorkbenchError) else WorkbenchError(reason(e)) from e
+            return False
+        self._result, self.picture.value, self.words.value = result, picture, words
+        self._good = self.state
+        return True
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         return self.widget._repr_mimebundle_(**kwargs)

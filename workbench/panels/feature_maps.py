@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
-import numpy as np
 from matplotlib.figure import Figure
 
 from ..errors import WorkbenchError, did_you_mean
@@ -18,6 +17,7 @@ from ._maps import STAGE, View, networks, read_image, views
 from ._maps_controls import ROWS, WRAP, make_controls
 from ._scene import COLUMNS, MapCanvas, Sheet, describe, escape, scene_view, sheets, thumbnail
 
+WIDE = 800  # pixels, of the picture without a kernel
 Mark = tuple[float, float, float, float]  # x1 y1 x2 y2, as fractions of the square image
 
 
@@ -241,5 +241,6 @@ class FeatureMaps(ByHand):
     def _picture(self) -> dict[str, str]:
         v = next(iter(self.result.views.values()))
         rows = list(v.channels)
-        tiles = np.repeat(np.repeat(sheet(v.maps[rows], v.top[rows], COLUMNS), 2, 0), 2, 1)
-        return as_png(png(tiles))
+        tiles = sheet(v.maps[rows], v.top[rows], COLUMNS)
+        times = max(1, WIDE // tiles.shape[1])  # drawn at once, where `static` with its labels takes a second
+        return as_png(png(tiles.repeat(times, 0).repeat(times, 1)))

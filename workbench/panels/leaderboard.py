@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -65,11 +64,6 @@ class Leaderboard(LessonPanel):
     def code(self) -> str:
         """Return the line of code that makes this panel again in this state."""
         return f"Leaderboard({str(self.file)!r}, {', '.join(f'{k}={v!r}' for k, v in self.state.items())})"
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """Add the picture, which a page or a saved notebook shows where there is no kernel."""
-        picture = base64.b64encode(bytes(self.picture.value)).decode()
-        return {**super()._repr_mimebundle_(**kwargs), "image/png": picture}
 
 
 def read_rows(file: Path) -> list[dict[str, Any]]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import ipywidgets as widgets
+import torch
 
-from ..backbones.anatomy import FAMILIES, STEPS, block_anatomy
+from ..backbones.anatomy import FAMILIES, SIZE, STEPS, block_anatomy
 from ..errors import WorkbenchError
+from ..measure.latency import latency
 from ..plots.reparam import block_step
+from ._careful import alert
 from ._lesson import LessonPanel
+from ._reason import reason
 
 
 def _state(family: str, channels: int, branches: int, ramp: float, step: str, channel: int) -> dict[str, Any]:
@@ -22,15 +26,20 @@ def _state(family: str, channels: int, branches: int, ramp: float, step: str, ch
 def _say(r: dict[str, Any]) -> str:
     wrong = r["largest_difference"] > 1e-3
     verdict = "merging it now would be <b>wrong</b>" if wrong else "merging is exact up to rounding"
+    rows = [("parameters", "params", ",d"), (f"MACs at {SIZE}×{SIZE}", "macs", ",d"), ("milliseconds", "ms", ".4f")]
     cells = "".join(
         f"<tr><th style='text-align:left'>{what}</th>"
-        + "".join(f"<td style='text-align:right;padding:0 1em'>{r[key][form]:,}</td>" for form in r[key])
+        + "".join(f"<td style='text-align:right;padding:0 1em'>{r[key][form]:{as_}}</td>" for form in r[key])
         + "</tr>"
-        for what, key in (("parameters", "params"), ("MACs at 28×28", "macs"))
+        for what, key, as_ in rows
+        if key in r
+    )
+    times = (
+        f" The branches take {r['speedup']} × the merged form's time, here, on one thread." if "speedup" in r else ""
     )
     return (
         f"<table><tr><th></th><th>branches</th><th>merged</th></tr>{cells}</table>"
-        f"Largest difference, relative to the largest output: <b>{r['largest_difference']:.1e}</b>; {verdict}."
+        f"Largest difference, relative to the largest output: <b>{r['largest_difference']:.1e}</b>; {verdict}.{times}"
     )
 
 
@@ -45,7 +54,8 @@ class Reparam(LessonPanel):
         step: ``"branches"`` (as trained), ``"folded"`` (BN folded in) or ``"merged"``.
         channel: the output channel whose kernels are drawn (MobileOne).
 
-    Result: ``params`` and ``macs`` of both forms, ``largest_difference``, and the `Anatomy` with all kernels.
+    Result: ``params`` and ``macs`` of both forms, ``largest_difference``, and the `Anatomy` with all kernels; ``ms``
+    of both forms and ``speedup``, with its interval, once `time` or the button has measured this block.
 
     >>> panel = Reparam("mobileone", channels=8)
     >>> panel.set(step="merged").result["largest_difference"] < 1e-5
@@ -72,4 +82,38 @@ class Reparam(LessonPanel):
             controls["ramp"].disabled = mobile
             block_step(r["anatomy"], r["step"], r["channel"], figure)
 
-        super().__init__(controls, _state, draw, _say, (9.6, 3.5))
+        self._timed: dict[tuple[Any, ...], dict[str, Any]] = {}
+        super().__init__(controls, self._with_times, draw, _say, (9.6, 3.5))
+        self.button = widgets.Button(description="time both", tooltip="measure both forms in one interleaved run: 2 s")
+        self.button.on_click(self._clicked)
+        self.widget.children = (*self.widget.children, self.button)
+
+    def time(self, budget_s: float = 2.0, rounds: int = 25) -> Reparam:
+        """Measure the block with its branches and merged, one thread, one image, in one interleaved run."""
+        anatomy = self.result["anatomy"]
+        x = torch.randn(
+            1, self.state["channels"], SIZE, SIZE, generator=torch.Generator().manual_seed(0)
+        )  # (1, C, H, W)
+        measured = latency(
+            anatomy.forms, x, baseline="merged", budget_s=budget_s, rounds=rounds, sample_ms=5.0, process="here",
+            count=False, progress=False,
+        )  # fmt: skip
+        ms = {form: measured.median_ms(form) for form in anatomy.forms}
+        self._timed[self._block()] = {"ms": ms, "speedup": measured.ratio("branches")}
+        self._update(strict=True)
+        return self
+
+    def _block(self) -> tuple[Any, ...]:
+        return tuple(self.state[name] for name in ("family", "channels", "branches", "ramp"))
+
+    def _with_times(self, **state: Any) -> dict[str, Any]:
+        return _state(**state) | self._timed.get(self._block(), {})
+
+    def _clicked(self, _button: Any) -> None:
+        self.button.disabled, self.button.description = True, "timing …"
+        try:
+            self.time()
+        except WorkbenchError as e:
+            self.words.value = alert(reason(e))
+        finally:
+            self.button.disabled, self.button.description = False, "time both"

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import html
-import io
 import json
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +15,15 @@ from matplotlib.figure import Figure
 
 from ..errors import WorkbenchError, did_you_mean
 from ..plots.training import training_curves
-from ..train.control import is_paused, request
-from ..train.results import load_results
+from ..train.control import request
 from ..train.run import Run
+from ._careful import alert, put
+from ._frame import Frame, as_png, png_of
+from ._reason import reason
+from ._runs import Rows, facts, gather, line
 
 METRICS = ("map50", "map50_95", "precision", "recall")
 CHILD = "import json, sys; from workbench.train import train; train(**json.loads(sys.argv[1]))"
-Rows = Sequence[Mapping[str, Any]]
 
 
 class Training:
@@ -72,12 +72,10 @@ class Training:
         self.picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%"))
         wrap = widgets.Layout(flex_flow="row wrap", grid_gap="4px 14px")
         c = self.controls
-        self.widget = widgets.VBox([
-            widgets.HBox([c["metric"], c["x"], c["shown"]], layout=wrap),
-            widgets.HBox([c["run"], *self.buttons.values()], layout=wrap),
-            self.message, self.picture, self.words,
-        ])  # fmt: skip
-        for label, run in _gather(runs).items():
+        rows = [[c["metric"], c["x"], c["shown"]], [c["run"], *self.buttons.values()]]
+        parts = [*(widgets.HBox(row, layout=wrap) for row in rows), self.message, self.picture, self.words]
+        self.widget = Frame(parts, lambda: as_png(bytes(self.picture.value)))
+        for label, run in gather(runs).items():
             self._runs[label] = run
         self.set(shown=tuple(self._runs), metric=metric, x=x)
         if every_s > 0:
@@ -169,7 +167,7 @@ class Training:
             try:
                 self._read()
                 self._draw()
-            except (WorkbenchError, OSError, ValueError) as e:
+            except Exception as e:  # whatever a folder holds, the panel answers inside itself and goes on
                 self._complain(e)
             finally:
                 self._busy = False
@@ -190,26 +188,20 @@ class Training:
             self._complain(e)
 
     def _complain(self, error: Exception) -> None:
-        text = html.escape(str(error))
-        self.message.value = f'<div role="alert" style="color:#8a3b00"><b>Not possible:</b> {text}</div>'
+        self.message.value = alert(reason(error))
 
     def _put(self, name: str, value: Any) -> None:
         if name not in self.controls:
             hint = did_you_mean(name, self.controls) or f"; it has {', '.join(self.controls)}"
             raise WorkbenchError(f"Training has no control {name!r}{hint}")
-        control = self.controls[name]
-        try:
-            control.value = value
-        except Exception as e:  # traitlets' errors name traits, not the panel's controls
-            offer = ", ".join(map(str, control.options)) or "nothing yet"
-            raise WorkbenchError(f"{name}={value!r} is not a value of this control; expected {offer}") from e
+        put(name, self.controls[name], value)
 
     def _changed(self, _change: Any) -> None:
         if not self._busy:
             self.refresh()
 
     def _read(self) -> None:
-        self._result = {label: _facts(run) for label, run in self._runs.items()}
+        self._result = {label: facts(run) for label, run in self._runs.items()}
         going = [label for label, r in self._result.items() if r["status"] in ("running", "paused")]
         losses = {k: None for r in self._result.values() for k in r["last"] if k.endswith("_loss")}
         for name, options in (("metric", [*METRICS, *losses]), ("shown", list(self._runs)), ("run", going)):
@@ -238,39 +230,9 @@ class Training:
         else:
             ax.text(0.5, 0.5, "no finished epoch yet", ha="center", va="center")
             ax.set_axis_off()
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=110)
-        self.picture.value, self._seen = buffer.getvalue(), seen
-        lines = [_line(label, facts, metric) for label, facts in shown.items()] or ["no run chosen"]
+        self.picture.value, self._seen = png_of(figure), seen
+        lines = [line(label, f, metric) for label, f in shown.items()] or ["no run chosen"]
         self.words.value = "<br>".join(map(html.escape, lines))
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         return self.widget._repr_mimebundle_(**kwargs)
-
-
-def _gather(runs: Any) -> dict[str, Run | Rows]:
-    if isinstance(runs, Mapping):
-        return {str(k): Run(v) if isinstance(v, str | Path) else v for k, v in runs.items()}
-    found: dict[str, Run | Rows] = {}
-    for item in [runs] if isinstance(runs, str | Path | Run) else runs:
-        if isinstance(item, str) and not Path(item).expanduser().is_dir():
-            recorded = load_results(item)
-            found |= {label: recorded.curve(label) for label in recorded.runs}
-        else:
-            run = item if isinstance(item, Run) else Run(item)
-            found[run.folder.name] = run
-    return found
-
-
-def _facts(run: Run | Rows) -> dict[str, Any]:
-    rows = list(run.curves if isinstance(run, Run) else run)
-    status = "recorded"
-    if isinstance(run, Run):
-        status = "paused" if run.status == "running" and is_paused(run.folder) else run.status
-    return {"status": status, "epochs": len(rows), "last": rows[-1] if rows else {}, "rows": rows}
-
-
-def _line(label: str, facts: Mapping[str, Any], metric: str) -> str:
-    value = facts["last"].get(metric)
-    number = "" if value is None else f", {metric.replace('_', ' ')} {value:.4g}"
-    return f"{label}: {facts['status']}, {facts['epochs']} epochs{number}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 from typing import Any
 
 import ipywidgets as widgets
@@ -13,6 +14,9 @@ from ..yolo.hosts import HOSTS, read_host
 from ..yolo.rows import SLOTS
 from ..yolo.wiring import Layer, wiring
 from ..yolo.wiring import Wiring as Result
+from ._careful import alert
+from ._frame import Frame
+from ._reason import reason
 
 TINT = {4: "#f3f7fb", 8: "#dcebf7", 16: "#c3dcf1", 32: "#a6cbe9"}  # a map's row, darker with its stride
 CELL = "padding:1px 10px;white-space:nowrap"
@@ -37,6 +41,7 @@ class Wiring:
     def __init__(self, host: str = "yolo11", scale: str = "n", backbone: str = "fasternet_t0") -> None:
         self._silent = True
         self._result: Result | None = None
+        self._good: dict[str, str] = {}
         self._scale = scale  # what was chosen last; RT-DETR, which has one scale only, does not overwrite it
         wide = {"description_width": "5em"}
         self.controls: dict[str, Any] = {
@@ -54,7 +59,8 @@ class Wiring:
         )
         fold = widgets.Accordion([self.yaml], titles=("YAML to copy",))
         row = widgets.HBox(list(self.controls.values()), layout=widgets.Layout(flex_flow="row wrap"))
-        self.widget = widgets.VBox([row, self.words, self.table, fold])
+        parts = [row, self.words, self.table, fold]
+        self.widget = Frame(parts, lambda: {"text/html": f"<p>{self.words.value}</p>{self.table.value}"})
         self.set(host=host, scale=scale, backbone=backbone)
 
     @property
@@ -81,14 +87,13 @@ class Wiring:
                     self._put(name, values[name])
                 self._fit()
             self._draw()
+            self._good = {name: control.value for name, control in self.controls.items()}
         except Exception as error:
-            for name, value in before.items():
-                self.controls[name].value = value
-                self._fit()
+            self._put_back(before)
             self._complain(error)
             if isinstance(error, WorkbenchError):
                 raise
-            raise WorkbenchError(str(error)) from error
+            raise WorkbenchError(reason(error)) from error
         finally:
             self._silent = False
         return self
@@ -122,13 +127,20 @@ class Wiring:
         try:
             self._fit()
             self._draw()
+            self._good = {name: control.value for name, control in self.controls.items()}
         except Exception as error:  # the panel answers inside itself and goes on working
+            self._put_back(self._good)
             self._complain(error)
         finally:
             self._silent = False
 
+    def _put_back(self, state: Mapping[str, str]) -> None:
+        for name, value in state.items():
+            self.controls[name].value = value
+            self._fit()
+
     def _complain(self, error: Exception) -> None:
-        self.words.value = f"<b>Not possible:</b> {html.escape(str(error))}"
+        self.words.value = alert(reason(error))
 
     def _draw(self) -> None:
         host, scale, backbone = (c.value for c in self.controls.values())

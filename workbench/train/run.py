@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataNotFoundError
+from ..errors import DataNotFoundError, WorkbenchError
 from ..files import replace_text
 from ..settings import set_threads
 
@@ -51,8 +51,19 @@ class Run:
 
     @property
     def record(self) -> dict[str, Any]:
-        """Everything in ``run.json``."""
-        return json.loads((self.folder / RECORD).read_text(encoding="utf-8"))
+        """Everything in ``run.json``.
+
+        Raises:
+            WorkbenchError: it is not the record of a training.
+        """
+        file = self.folder / RECORD
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as e:
+            raise WorkbenchError(f"{file} cannot be read ({e}); train again into another folder") from e
+        if not isinstance(found, dict) or not isinstance(found.get("status"), str):
+            raise WorkbenchError(f"{file} is not the record of a training: it has no status; give another folder")
+        return found
 
     @property
     def status(self) -> str:
