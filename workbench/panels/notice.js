@@ -10,19 +10,31 @@ function render({ model, el }) {
   line.hidden = true;
   el.append(line);
 
+  let panel = null;
+  let ended = false;
+  const observer = new MutationObserver(update);
+
   function update() {
-    const gone = el.closest(`.${GONE}`) !== null;
+    const gone = panel.classList.contains(GONE);
     if (gone === !line.hidden) return;
     line.hidden = !gone;
     line.textContent = gone ? model.get("text") : "";
-    const panel = el.closest(".workbench-panel");
-    if (panel) panel.classList.toggle("workbench-without-kernel", gone);
+    panel.classList.toggle("workbench-without-kernel", gone);
   }
 
-  const observer = new MutationObserver(update);
-  observer.observe(el, { attributes: true, attributeFilter: ["class"] });
-  update();
-  return () => observer.disconnect();
+  function begin() { // a view is made before it stands in its panel
+    panel = el.closest(".workbench-panel");
+    if (ended) return;
+    if (panel === null) return void requestAnimationFrame(begin);
+    observer.observe(panel, { attributes: true, attributeFilter: ["class"] });
+    update();
+  }
+
+  begin();
+  return () => {
+    ended = true;
+    observer.disconnect();
+  };
 }
 
 export default { render };
