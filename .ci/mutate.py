@@ -146,6 +146,7 @@ def main() -> int:
     parser.add_argument("--group", choices=[g.name for g in GROUPS], action="append", help="repeatable; default all")
     parser.add_argument("--again", action="store_true", help="judge the recorded survivors anew")
     parser.add_argument("--sample", type=int, default=SAMPLE, help="mutants per group")
+    parser.add_argument("--tests", nargs="+", help="with --again: only these of the group's tests")
     parser.add_argument("--dry", action="store_true", help="show the sample, run nothing")
     args = parser.parse_args()
     table = RESULTS / "mutation.csv"
@@ -163,10 +164,12 @@ def main() -> int:
         if args.dry:
             print(*(f"{group.name}: {f}:{m.line} {m.operator}: {m.before}  →  {m.after}" for f, m in chosen), sep="\n")
             continue
-        new = judge(group, chosen) if chosen else []
+        asked = dataclasses.replace(group, tests=tuple(args.tests)) if args.tests else group
+        new = judge(asked, chosen) if chosen else []
         anew = {(r["file"], r["before"], r["after"]): r for r in new}
         rows += [anew.get((r["file"], r["before"], r["after"]), r) for r in kept] if args.again else new
-        record(table, rows + [r for r in old if r["group"] not in {x["group"] for x in rows}])
+        others = [r for r in old if r["group"] not in {x["group"] for x in rows}]
+        record(table, rows + others, first=not args.again)
     if args.dry:
         return 0
     total = summary(rows)["all"]
@@ -174,8 +177,8 @@ def main() -> int:
     return 0 if total["killed_share"] >= TARGET else 1
 
 
-def record(table: Path, rows: list[dict[str, str]]) -> None:
-    """Write what is known so far, with the environment."""
+def record(table: Path, rows: list[dict[str, str]], first: bool) -> None:
+    """Write what is known so far, with the environment, and what the first run said, before tests were added for it."""
     sys.path.insert(0, str(ROOT))
     from workbench.files import replacing
     from workbench.train.environment import environment
@@ -186,12 +189,15 @@ def record(table: Path, rows: list[dict[str, str]]) -> None:
         writer.writerows(rows)
     reasons = [dict(zip(("file", "before", "after", "reason"), (*k, v), strict=True)) for k, v in EQUIVALENT.items()]
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
+    about = table.with_suffix(".json")
+    before = summary(rows) if first or not about.exists() else json.loads(about.read_text("utf-8"))["first_run"]
     found = {
         "command": "python .ci/mutate.py", "seed": SEED, "target": TARGET, "commit": commit.strip(),
-        "groups": {g.name: dataclasses.asdict(g) for g in GROUPS}, "summary": summary(rows), "equivalent": reasons,
+        "groups": {g.name: dataclasses.asdict(g) for g in GROUPS}, "summary": summary(rows), "first_run": before,
+        "equivalent": reasons,
         "environment": environment(),
     }  # fmt: skip
-    with replacing(table.with_suffix(".json")) as part:
+    with replacing(about) as part:
         part.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
