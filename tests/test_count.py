@@ -140,7 +140,9 @@ def test_what_no_counter_counts_is_listed():
     whole = count("fasternet_t0")
     assert sum(u.calls for u in whole.uncounted) == sum(o.kind != "contraction" for o in whole.ops)
     assert sum(u.elements for u in whole.uncounted) == whole.non_contraction_elements
-    assert {u.op: u.calls for u in whole.uncounted}["gelu"] == 14  # one in each of 1 + 2 + 8 + 2 blocks, and one in the head
+    assert {u.op: u.calls for u in whole.uncounted}[
+        "gelu"
+    ] == 14  # one in each of 1 + 2 + 8 + 2 blocks, and one in the head
 
 
 def test_nothing_stays_on_a_module_that_was_watched():
@@ -269,4 +271,6 @@ def test_yolo11n_and_rtdetr_at_640():
     assert (c.params, round(c.macs / 1e6, 1)) == (2624080, 3271.3)
     assert sum(p.elements for p in c.parts()) == c.elements
     assert c.parts(["model.0"])[0].out_shape == (1, 16, 320, 320)
+    stock = yolo.YOLO("yolo11n.yaml")
+    assert (c.form, count(stock.model.fuse(verbose=False), imgsz=64).form) == ("train", "deploy"), "it says so itself"
     assert count(yolo.YOLO("yolo11n.yaml"), imgsz=640).macs == c.macs  # the wrapper's call is predict(): unwrapped
