@@ -142,7 +142,7 @@ def test_what_no_counter_counts_is_listed():
     assert sum(u.elements for u in whole.uncounted) == whole.non_contraction_elements
     assert {u.op: u.calls for u in whole.uncounted}[
         "gelu"
-    ] == 14  # one in each of 1 + 2 + 8 + 2 blocks, and one in the head
+    ] == 14  # one a block (1 + 2 + 8 + 2), one in the head
 
 
 def test_nothing_stays_on_a_module_that_was_watched():
