@@ -140,9 +140,12 @@ def test_what_no_counter_counts_is_listed():
     whole = count("fasternet_t0")
     assert sum(u.calls for u in whole.uncounted) == sum(o.kind != "contraction" for o in whole.ops)
     assert sum(u.elements for u in whole.uncounted) == whole.non_contraction_elements
-    assert {u.op: u.calls for u in whole.uncounted}[
-        "gelu"
-    ] == 14  # one a block (1 + 2 + 8 + 2), one in the head
+    rows = whole.by_operator()
+    totals = {key: sum(row[key] for row in rows.values()) for key in ("calls", "macs", "elements", "bytes_moved")}
+    assert totals == {
+        "calls": len(whole.ops), "macs": whole.macs, "elements": whole.elements, "bytes_moved": whole.bytes_moved,
+    }  # fmt: skip
+    assert {u.op: u.calls for u in whole.uncounted}["gelu"] == 14  # one a block (1 + 2 + 8 + 2), one in the head
 
 
 def test_nothing_stays_on_a_module_that_was_watched():
