@@ -19,6 +19,7 @@ import pytest
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 START_S = 90
+ARTEFACTS = Path(__file__).resolve().parents[2] / "artefacts"  # what the browser showed last, kept for people
 SETTINGS = {  # every cell is in the page, not only those in view
     "@jupyterlab/notebook-extension/tracker.jupyterlab-settings": '{"windowingMode": "none"}',
 }
@@ -80,6 +81,9 @@ def lab(tmp_path_factory) -> Iterator[Lab]:
             time.sleep(0.3)
         yield lab
     finally:
+        for picture in root.glob("*.png"):
+            ARTEFACTS.mkdir(exist_ok=True)
+            shutil.copy(picture, ARTEFACTS / picture.name)
         server.terminate()
         try:
             server.wait(20)

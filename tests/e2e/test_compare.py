@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 import pytest
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
 
-LESSON = Path(__file__).resolve().parents[2] / "notebooks" / "11_compare.ipynb"
+from steps import RED, RUN_MS, SENTINEL, open_lesson, place, run_all, wait_for
+
+NAME = "11_compare"
 PANEL = ".workbench-compare[data-stamp]"
-ERROR = '[data-mime-type="application/vnd.jupyter.error"]'
 WAIT_MS = 120_000
 
 pytestmark = pytest.mark.browser
@@ -60,22 +59,18 @@ def touch_everything(page, panel):
 
 
 def test_lesson_11_runs_and_its_panel_follows_the_hand(lab, page):
-    shutil.copy(LESSON, lab.root / LESSON.name)
-    (lab.root / "images").mkdir(exist_ok=True)
+    place(lab, NAME)
     page.set_viewport_size({"width": 1500, "height": 1400})
-    page.goto(lab.page(LESSON.name), timeout=WAIT_MS)
-    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=WAIT_MS)
-    page.get_by_text("| Idle").wait_for(timeout=WAIT_MS)
-    page.locator(".lm-MenuBar-itemLabel", has_text="Run").first.click()
-    page.locator('.lm-Menu-item[data-command="runmenu:run-all"]').click()
-    page.get_by_text("rows from lessons").first.wait_for(timeout=WAIT_MS)  # the last code cell
-    assert page.locator(ERROR).count() == 0, page.locator(ERROR).first.inner_text()
+    open_lesson(page, lab, NAME)
+    run_all(page)
+    wait_for(page, f'{RED}, .jp-OutputArea-output pre:has-text("{SENTINEL}")', RUN_MS, lab.root / "11-late.png")
+    assert page.locator(RED).count() == 0, page.locator(RED).first.inner_text()
     panel = page.locator(PANEL)
     panel.scroll_into_view_if_needed()
     assert panel.locator("thead button").all_inner_texts() == ["stock", "fasternet_t0", "vanillanet_5"]
     moved = after(page, panel, lambda: page.get_by_label("up", exact=True).select_option("peak memory, MiB"))
     assert moved != after(page, panel, lambda: page.get_by_label("starnet_s050", exact=True).click())
-    assert page.locator(ERROR).count() == 0
+    assert page.locator(RED).count() == 0
     page.screenshot(path=lab.root / "lesson-11.png")
 
 
