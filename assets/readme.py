@@ -17,6 +17,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 RUN = ROOT / "runs" / "readme"
 PICTURE = ROOT / "assets" / "readme.png"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "instructor.md")
 MODEL = {"host": "yolo11", "scale": "n", "backbone": "fasternet_t0"}
 SCENE = 11  # of the validation split, which is not trained on
 LEVELS = ("P2", "P3", "P4", "P5")
@@ -105,12 +106,28 @@ def results() -> str:
     return f"{results_table()}\n\n{claim()}"
 
 
+def costs() -> str:
+    """Return what grading costs, for the instructor's guide."""
+    from workbench.classroom.costs import costs as recorded
+
+    return recorded()
+
+
+def seat() -> str:
+    """Return what a student's seat needs, for the instructor's guide."""
+    from workbench.classroom.costs import seats
+
+    return seats()
+
+
 def fill_in(text: str) -> str:
-    """Return the README with what stands between its marks made anew."""
-    for mark, block in (("lessons", lessons()), ("table", table()), ("speed", speed()), ("results", results())):
-        text = re.sub(
-            rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", lambda m, b=block: f"{m[1]}{b}\n{m[2]}", text, flags=re.DOTALL
-        )
+    """Return a page with what stands between its marks made anew."""
+    for make in (lessons, table, speed, results, costs, seat):
+        mark = make.__name__
+        start, end = f"<!-- {mark} -->\n", f"<!-- /{mark} -->"
+        if start in text:
+            before, rest = text.split(start, 1)
+            text = f"{before}{start}{make()}\n{end}{rest.split(end, 1)[1]}"
     return text
 
 
@@ -193,8 +210,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Make the README's picture and table.")
     parser.add_argument("--table", action="store_true", help="only fill in the table")
     args = parser.parse_args()
-    readme = ROOT / "README.md"
-    readme.write_text(fill_in(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(fill_in(page.read_text(encoding="utf-8")), encoding="utf-8")
     if not args.table:
         draw(trained())
 

@@ -1,8 +1,9 @@
-"""The instructor's guide is followed literally."""
+"""The instructor's guide is followed literally, and its numbers are the recorded ones."""
 
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import os
 import re
@@ -14,6 +15,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from workbench.classroom import costs
+from workbench.classroom.bench import MOST_OF_PLAIN, ONE, PLAIN, ratio
 from workbench.classroom.walls import problem
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,3 +89,21 @@ def test_every_command_exists():
     known = {c.name or c.callback.__name__ for c in app.registered_commands}
     named = set(re.findall(r"workbench class ([a-z]+)", GUIDE.read_text(encoding="utf-8")))
     assert named == known, "the guide knows every command, and no other"
+
+
+def test_the_pages_numbers_are_the_recorded_ones():
+    spec = importlib.util.spec_from_file_location("readme", ROOT / "assets/readme.py")
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    for page in made.PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert made.fill_in(text) == text, "run: python assets/readme.py --table"
+
+
+def test_grading_is_as_fast_as_promised():
+    """As recorded, not on this machine."""
+    ways, env = costs.recorded(costs.WAYS)
+    assert env["sandbox"] == "bubblewrap"
+    against = ratio(ways, ONE, PLAIN)
+    assert against.n >= 5
+    assert against.ratio <= MOST_OF_PLAIN
