@@ -123,6 +123,7 @@ def test_the_report_is_kept_printed_and_logged(caplog):
     assert report.params_train == sum(p.numel() for p in model.parameters())
     assert report.params_deploy == sum(p.numel() for p in merged.parameters()) < report.params_train
     assert 0 < report.difference < 1e-4
+    assert (report.dtype, report.input_shape) == ("float32", (2, 3, 64, 64))
     assert caplog.messages == [str(report)]
     assert f"{report.params_train:,} → {report.params_deploy:,}" in str(report)
     assert pickle.loads(pickle.dumps(merged)).deploy_report == report
