@@ -160,6 +160,7 @@ def receptive_fields(fields: Mapping[str, Any], crop: int | None = None) -> Sequ
         square = plt.Rectangle((c - side / 2, r - side / 2), side, side, fill=False, lw=1.5, ec=PALETTE["orange"])
         ax.add_patch(square)
         ax.set_title(f"{label}: 95 % in {side} px", fontsize=9)
+        ax.grid(False)
         if crop:
             ax.set_xlim(c - crop / 2, c + crop / 2)
             ax.set_ylim(r + crop / 2, r - crop / 2)
