@@ -107,3 +107,8 @@ def test_grading_is_as_fast_as_promised():
     against = ratio(ways, ONE, PLAIN)
     assert against.n >= 5
     assert against.ratio <= MOST_OF_PLAIN
+
+
+def test_the_memory_limit_holds_what_was_seen():
+    limit = re.search(r'mem_limit = "(\d+)G"', GUIDE.read_text(encoding="utf-8"))
+    assert costs.largest_mib() / 1024 < int(limit[1])

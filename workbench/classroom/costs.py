@@ -50,12 +50,12 @@ def costs() -> str:
     return "\n".join(lines)
 
 
-def _beside(env: dict[str, Any]) -> str:
+def _beside(env: dict[str, Any], so: str = ", which takes from two jobs most") -> str:
     """Say so where the machine was not ours alone: two jobs want both cores."""
     load, cores = float(env.get("load_average", 0.0)), int(env["cores"])
     if load <= cores + 1:
         return ""
-    return f" Other work ran beside this (load average {load:.1f} on {cores} cores), which takes from two jobs most."
+    return f" Other work ran beside this (load average {load:.1f} on {cores} cores){so}."
 
 
 def _range(found: Any) -> str:
@@ -64,7 +64,7 @@ def _range(found: Any) -> str:
 
 def _many() -> list[str]:
     try:
-        rows, _ = recorded(MANY)
+        rows, env = recorded(MANY)
     except WorkbenchError:
         return []
     run = max(rows, key=lambda r: int(r["run"]))["run"]
@@ -82,7 +82,7 @@ def _many() -> list[str]:
     growth = float(parts[-1]["s_per_submission"]) / float(parts[0]["s_per_submission"])
     lines += ["", f"The last {parts[-1]['submissions']} cost {growth:.2f} × what the first {parts[0]['submissions']} "
               f"did. The driver, its {jobs} workers and their sandboxes hold {float(whole['all_mib']):.0f} MiB at most "
-              "(libraries that they share counted more than once).", ""]  # fmt: skip
+              f"(libraries that they share counted more than once).{_beside(env, '')}", ""]  # fmt: skip
     return lines
 
 
