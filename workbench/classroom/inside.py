@@ -22,6 +22,8 @@ from .plain import HEAD, pack, unpack
 
 ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 KEPT = ("text/plain", "image/png")
+WORKBENCH = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+INSTALLED = tuple(path + os.sep for path in (sys.prefix, sys.base_prefix, WORKBENCH))  # may lie under /tmp or a home
 
 
 class TooLong(BaseException):
@@ -153,7 +155,8 @@ class Player:
     def fresh(self) -> None:
         """Forget all names, and the modules that cells wrote and imported; look for others where it began."""
         for name, module in list(sys.modules.items()):
-            if name not in self.loaded and str(getattr(module, "__file__", None) or "").startswith(("/tmp", "/home")):
+            file = str(getattr(module, "__file__", None) or "")
+            if name not in self.loaded and file.startswith(("/tmp", "/home")) and not file.startswith(INSTALLED):
                 del sys.modules[name]
         custom = sys.modules.get("workbench.backbones.registry")
         if custom is not None:
