@@ -31,9 +31,10 @@ def INPUTS(seed: int) -> dict[str, list[tuple[Any, ...]]]:  # noqa: N802 - a nam
         "kernel-test": [(torch.randn(6, d, generator=g),) for d in (2, rng.randint(3, 7))],
         "block-test": blocks,
         "cost-test": [(8 * rng.randint(2, 6), rng.randint(7, 60), rng.randint(7, 60), r) for r in (4, 3)],
-        # halves, a width that loses more than a tenth, and one below the smallest multiple: in every draw
+        # halves that rounding down and halves that round() gets wrong, a width that loses more than a tenth, and one
+        # below the smallest multiple: in every draw
         "channels-test": [
-            *((8 * n + 4, 1.0, 8) for n in (1, 2, rng.randint(3, 6))), (36, 0.5, 8), (rng.randint(4, 7), 0.25, 8)
+            *((8 * n + 4, 1.0, 8) for n in (1, 2, 5, 6, rng.randint(3, 9))), (36, 0.5, 8), (rng.randint(4, 7), 0.25, 8)
         ],
     }  # fmt: skip
 

@@ -50,6 +50,13 @@ def level_channels(base, width, multiple=8):
         return {rule}
     return {levels}
 """
+ROUNDED = """
+def level_channels(base, width, multiple=8):
+    v = base * width
+    r = max(multiple, {nearest})
+    r += multiple * (r < 0.9 * v)
+    return [r * 2**i for i in range(4)]
+"""
 WRONG = {
     "forgets linear terms and constant": (
         "terms-answer", "def star_terms(d):\n    return d * (d + 1) // 2", {"terms-test": 1}),
@@ -91,4 +98,7 @@ WRONG = {
         CHANNELS.format(rule="r + multiple * (r < 0.9 * v)", levels="[near(base * 2**i * width) for i in range(4)]"),
         {"channels-test": 0.5},
     ),
+    "rounds down": ("channels-answer", ROUNDED.format(nearest="int(v) // multiple * multiple"), {"channels-test": 0}),
+    "rounds halves to even": (
+        "channels-answer", ROUNDED.format(nearest="round(v / multiple) * multiple"), {"channels-test": 0}),
 }  # fmt: skip
