@@ -117,6 +117,7 @@ def test_from_an_archive_to_marks(here, tmp_path, capsys):
     assert not re.search("https?:|HIDDEN|BEGIN SOLUTION", page)
     empty = next((here.feedback(r["student"], "a1") / "a1.html").read_text() for r in rows if r["student"] != ada)
     assert empty.count("✗ 0 of") == 8
+    assert "<b>0 of 15 points; 5 more points not read yet</b>" in empty
     assert "=cmd|x" in empty
 
 

@@ -62,12 +62,14 @@ def page(marks: Marks, line: Line) -> str:
         given = "not read yet" if line.by_hand is None else f"{line.by_hand:g} of {q.points:g}"
         name = html.escape(q.id.removesuffix("-answer"))
         rows.append(f'<tr><td>{name}</td><td class="points">{given}</td><td>{html.escape(line.comment)}</td></tr>')
-    of = sum(q.points for q in marks.questions)
+    unread = sum(q.points for q in marks.questions if q.kind == "text") if line.by_hand is None else 0
+    of = sum(q.points for q in marks.questions) - unread
+    rest = f"; {unread:g} more points not read yet" if unread else ""
     title = html.escape(f"{marks.assignment}: {line.name}")
     late = " · handed in late" if line.late else ""
     when = html.escape(f"handed in {record.submitted}" if record.submitted else "")
     reason = f"<p><b>Not everything could be run:</b> {html.escape(record.reason)}</p>" if record.reason else ""
     return PAGE.format(
-        title=title, style=STYLE, points=f"{line.total or 0:g} of {of:g} points", when=when, late=late, reason=reason,
-        rows="".join(rows),
+        title=title, style=STYLE, points=f"{line.total or 0:g} of {of:g} points{rest}", when=when, late=late,
+        reason=reason, rows="".join(rows),
     )  # fmt: skip
