@@ -9,8 +9,10 @@ import json
 import re
 
 import ipywidgets as widgets
+import nbformat
 import numpy as np
 import pytest
+from nbconvert import HTMLExporter
 from PIL import Image
 
 import workbench as wb
@@ -92,6 +94,11 @@ def test_there_is_a_picture_without_a_kernel(panel):
         assert np.asarray(picture).std() > 5  # something is drawn
     else:
         assert re.search(r"<td[^>]*>[^<]+</td>", bundle["text/html"])
+    assert panel.widget._repr_mimebundle_().keys() == bundle.keys()  # the same for `panel` and `panel.widget`
+    output = nbformat.v4.new_output("execute_result", data=bundle, execution_count=1)
+    cell = nbformat.v4.new_code_cell("panel", outputs=[output], execution_count=1)
+    page, _ = HTMLExporter(template_name="basic").from_notebook_node(nbformat.v4.new_notebook(cells=[cell]))
+    assert 'src="data:image/png' in page or "</td>" in page
 
 
 def test_a_control_that_does_not_exist_and_a_value_that_is_none(panel, bad_input):

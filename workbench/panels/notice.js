@@ -1,7 +1,15 @@
 // One line in front of a panel, empty while the panel has a kernel. When the kernel is restarted or gone, ipywidgets
-// marks every view of it as disconnected; this says in words what the mark means, and what to do.
+// marks every view of it as disconnected; this says in words what the mark means, and what to do. It also gives the
+// handle of every slider in the panel its name: ipywidgets ties a slider's label to nothing a screen reader can find.
 
 const GONE = "jupyter-widgets-disconnected";
+
+function nameSliders(panel) {
+  for (const handle of panel.querySelectorAll(".noUi-handle:not([aria-label])")) {
+    const label = handle.closest(".widget-inline-hbox")?.querySelector(".widget-label")?.textContent.trim();
+    if (label) handle.setAttribute("aria-label", label);
+  }
+}
 
 function render({ model, el }) {
   const line = document.createElement("div");
@@ -13,6 +21,7 @@ function render({ model, el }) {
   let panel = null;
   let ended = false;
   const observer = new MutationObserver(update);
+  const sliders = new MutationObserver(() => nameSliders(panel));
 
   function update() {
     const gone = panel.classList.contains(GONE);
@@ -27,6 +36,8 @@ function render({ model, el }) {
     if (ended) return;
     if (panel === null) return void requestAnimationFrame(begin);
     observer.observe(panel, { attributes: true, attributeFilter: ["class"] });
+    sliders.observe(panel, { childList: true, subtree: true });
+    nameSliders(panel);
     update();
   }
 
@@ -34,6 +45,7 @@ function render({ model, el }) {
   return () => {
     ended = true;
     observer.disconnect();
+    sliders.disconnect();
   };
 }
 
