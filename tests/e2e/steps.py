@@ -48,3 +48,13 @@ def open_lesson(page, lab, name: str) -> None:
     page.goto(lab.page(f"{name}.ipynb"), timeout=OPEN_MS)
     page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=OPEN_MS)
     page.get_by_text("| Idle").wait_for(timeout=OPEN_MS)  # before there is a kernel, Run All asks which one
+
+
+def do_lesson(page, lab, name: str, width: int, height: int) -> None:
+    """Open a lesson, run it from the menu to its last cell, and look that nothing is red."""
+    place(lab, name)
+    page.set_viewport_size({"width": width, "height": height})
+    open_lesson(page, lab, name)
+    run_all(page)
+    wait_for(page, f'{RED}, .jp-OutputArea-output pre:has-text("{SENTINEL}")', RUN_MS, lab.root / f"{name}-late.png")
+    assert page.locator(RED).count() == 0, page.locator(RED).first.inner_text()

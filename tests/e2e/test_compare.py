@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
 
-from steps import RED, RUN_MS, SENTINEL, open_lesson, place, run_all, wait_for
+from steps import RED, do_lesson
 
 NAME = "11_compare"
 PANEL = ".workbench-compare[data-stamp]"
@@ -59,12 +59,7 @@ def touch_everything(page, panel):
 
 
 def test_lesson_11_runs_and_its_panel_follows_the_hand(lab, page):
-    place(lab, NAME)
-    page.set_viewport_size({"width": 1500, "height": 1400})
-    open_lesson(page, lab, NAME)
-    run_all(page)
-    wait_for(page, f'{RED}, .jp-OutputArea-output pre:has-text("{SENTINEL}")', RUN_MS, lab.root / "11-late.png")
-    assert page.locator(RED).count() == 0, page.locator(RED).first.inner_text()
+    do_lesson(page, lab, NAME, 1500, 1400)
     panel = page.locator(PANEL)
     panel.scroll_into_view_if_needed()
     assert panel.locator("thead button").all_inner_texts() == ["stock", "fasternet_t0", "vanillanet_5"]

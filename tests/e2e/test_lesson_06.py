@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
 
-from steps import RED, RUN_MS, SENTINEL, open_lesson, place, run_all, wait_for
+from steps import RED, do_lesson
 
 NAME = "06_feature_maps"
 CANVAS = ".workbench-maps canvas[data-version]"
@@ -15,12 +15,7 @@ pytestmark = pytest.mark.browser
 
 
 def test_lesson_06_runs_and_its_panel_follows_the_hand(lab, page):
-    place(lab, NAME)
-    page.set_viewport_size({"width": 1400, "height": 1300})
-    open_lesson(page, lab, NAME)
-    run_all(page)
-    wait_for(page, f'{RED}, .jp-OutputArea-output pre:has-text("{SENTINEL}")', RUN_MS, lab.root / "06-late.png")
-    assert page.locator(RED).count() == 0, page.locator(RED).first.inner_text()
+    do_lesson(page, lab, NAME, 1400, 1300)
 
     canvas = page.locator(CANVAS)
     canvas.scroll_into_view_if_needed()

@@ -201,18 +201,30 @@ def _command(section: str) -> str:
     return f"python -m workbench.measure.bench {section}"
 
 
-def main() -> None:
-    """Measure, print, and save."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("section", nargs="*", help=f"some of {', '.join(SECTIONS)} (default all)")
+def command_line(doc: str | None, sections: Sequence[str]) -> argparse.ArgumentParser:
+    """Return what every benchmark asks for: sections, a folder, and the number of the run."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("section", nargs="*", help=f"some of {', '.join(sections)} (default all)")
     parser.add_argument(
         "--out", type=Path, default=Path("runs/bench"), help="folder; data/results keeps what is committed"
     )
     parser.add_argument("--run", type=int, default=1, help="number under which the rows are kept")
+    return parser
+
+
+def section_options(parser: argparse.ArgumentParser, sections: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line; an unknown section ends it with a sentence, none means all."""
     options = parser.parse_args()
-    sections = options.section or SECTIONS
-    if unknown := set(sections) - set(SECTIONS):
-        parser.error(f"unknown section {', '.join(sorted(unknown))}; expected some of {', '.join(SECTIONS)}")
+    options.section = options.section or list(sections)
+    if unknown := set(options.section) - set(sections):
+        parser.error(f"unknown section {', '.join(sorted(unknown))}; expected some of {', '.join(sections)}")
+    return options
+
+
+def main() -> None:
+    """Measure, print, and save."""
+    options = section_options(command_line(__doc__, SECTIONS), SECTIONS)
+    sections = options.section
     if "selftest" in sections:
         found = [{"run": options.run, **row} for row in selftest()]
         env = dict(latency({"a": work(1)}, x=image(), rounds=1, process="here", count=False, progress=False).env)

@@ -8,7 +8,6 @@ both make the same calls and learn the same numbers is no matter of time: ``test
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import cProfile
 import io
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from ..measure.bench import save
+from ..measure.bench import command_line, save, section_options
 from ..measure.environment import environment
 from ..measure.stats import Sample, judge, paired_ratio, summarise
 from ..settings import set_threads
@@ -195,19 +194,12 @@ def show(rows: Iterable[Row]) -> str:
 
 def main() -> None:
     """Measure, print, and save."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("section", nargs="*", help=f"some of {', '.join(SECTIONS)} (default all)")
+    parser = command_line(__doc__, SECTIONS)
     parser.add_argument("--data", type=Path, required=True, help="dataset YAML, as `workbench data coco128` prints it")
     parser.add_argument("--imgsz", type=int, nargs=2, default=(320, 160), help="sides for profile and for epochs")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="pairs of trainings")
-    parser.add_argument(
-        "--out", type=Path, default=Path("runs/bench"), help="folder; data/results keeps what is committed"
-    )
-    parser.add_argument("--run", type=int, default=1, help="number under which the rows are kept")
-    options = parser.parse_args()
-    sections = options.section or SECTIONS
-    if unknown := set(sections) - set(SECTIONS):
-        parser.error(f"unknown section {', '.join(sorted(unknown))}; expected some of {', '.join(SECTIONS)}")
+    options = section_options(parser, SECTIONS)
+    sections = options.section
     rows, (side, small) = [], options.imgsz
     if "profile" in sections:
         rows += profile(options.run, options.data, side)
