@@ -93,6 +93,14 @@ def test_what_is_said_of_the_costs(made_up):
     assert "The last 50 cost 1.20 × what the first 50 did" in text
 
 
+def test_the_last_run_of_a_benchmark_speaks(made_up, tmp_path):
+    slower = [r | {"run": 2, "submissions": 20, "s_per_submission": 4.0} for r in made_up]
+    save(tmp_path / "results" / costs.JOBS, slower, 2, {"cpu": "a CPU", "cores": 2}, "made")
+    rows, _ = costs.recorded(costs.JOBS)
+    assert {r["run"] for r in rows} == {"2"}
+    assert "| sandbox, 2 jobs | 20 | 4.00 (4.00 to 4.00, n = 6) |" in costs.costs()
+
+
 def test_what_is_said_of_a_seat(made_up):
     assert costs.largest_mib() == 124 + 900
     text = costs.seats()

@@ -17,7 +17,7 @@ MANY, SEAT = "bench_classroom_many", "bench_classroom_seat"
 
 
 def recorded(name: str) -> tuple[list[Row], dict[str, Any]]:
-    """Return the rows of a recorded benchmark, and the environment of its last run.
+    """Return the rows and the environment of a recorded benchmark's last run.
 
     Raises:
         WorkbenchError: it is not recorded.
@@ -28,7 +28,8 @@ def recorded(name: str) -> tuple[list[Row], dict[str, Any]]:
     with path.open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     known = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["environments"]
-    return rows, known[max(known, key=int)]
+    last = max(known, key=int)
+    return [r for r in rows if r["run"] == last], known[last]
 
 
 def costs() -> str:
@@ -67,8 +68,7 @@ def _many() -> list[str]:
         rows, env = recorded(MANY)
     except WorkbenchError:
         return []
-    run = max(rows, key=lambda r: int(r["run"]))["run"]
-    mine = {r["what"]: r for r in rows if r["run"] == run}
+    mine = {r["what"]: r for r in rows}
     whole = mine["all"]
     n, jobs = int(whole["submissions"]), int(whole["jobs"])
     parts = [r for w, r in mine.items() if " to " in w]
@@ -100,11 +100,9 @@ def _mib(row: Row) -> float:
 def seats() -> str:
     """Return what a student's seat needs, as Markdown."""
     rows, env = recorded(SEAT)
-    run = max(rows, key=lambda r: int(r["run"]))["run"]
-    mine = [r for r in rows if r["run"] == run]
     lines = ["| run from top to bottom | memory, MiB | processor, s |", "| --- | --- | --- |"]
-    lines += [f"| {r['what'].replace('_', ' ')} | {_mib(r):.0f} | {float(r['cpu_s']):.0f} |" for r in mine]
-    most = max(mine[1:], key=_mib)
+    lines += [f"| {r['what'].replace('_', ' ')} | {_mib(r):.0f} | {float(r['cpu_s']):.0f} |" for r in rows]
+    most = max(rows[1:], key=_mib)
     lines += ["", "Memory is the kernel's peak and that of its largest child process together. The most, "
               f"{most['what']} with JupyterLab, is {largest_mib() / 1024:.1f} GiB. Two open notebooks are two kernels: "
               "that is what the rest of the limit is for, and the guarantee is about what one kernel with torch and "
