@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from workbench.measure import Latency, _progress, bench, selftest
+from workbench.measure import Latency, bench, progress, selftest
 from workbench.measure.rounds import Progress
 from workbench.measure.stats import Ratio, Summary
 from workbench.settings import set_threads
@@ -201,12 +201,12 @@ def test_progress_goes_where_somebody_looks(monkeypatch):
     p = Progress(5, 25, 8.2, "rounds")
     said = []
     monkeypatch.setattr(sys, "stderr", SimpleNamespace(write=said.append, flush=lambda: None, isatty=lambda: True))
-    show, finish = _progress.reporter()
+    show, finish = progress.reporter()
     show(p)
     finish()
-    assert said == [f"\r{_progress.text(p)}\x1b[K", "\r\x1b[K"]
+    assert said == [f"\r{progress.text(p)}\x1b[K", "\r\x1b[K"]
     monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
-    show, finish = _progress.reporter()
+    show, finish = progress.reporter()
     show(p)
     assert len(said) == 2, "a log file gets no progress line"
 
@@ -227,14 +227,14 @@ def test_progress_in_a_notebook_is_one_output_that_changes(monkeypatch):
 
     monkeypatch.setattr(display, "display", put)
     monkeypatch.setattr(IPython, "get_ipython", type("ZMQInteractiveShell", (), {}))
-    show, finish = _progress.reporter()
+    show, finish = progress.reporter()
     finish()
     assert not shown, "nothing was said, nothing to take away"
     for done in (1, 2):
         show(Progress(done, 2, 1.0, "rounds"))
     finish()
     assert [kind for kind, _ in shown] == ["display", "update", "update"]
-    assert shown[0][1] == f"<code>{_progress.text(Progress(1, 2, 1.0, 'rounds'))}</code>"
+    assert shown[0][1] == f"<code>{progress.text(Progress(1, 2, 1.0, 'rounds'))}</code>"
     assert shown[-1][1] == ""
 
 

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import WorkbenchError
-from ..measure._table import text_table
 from ..measure.bench import Row, save
 from ..measure.environment import environment
 from ..measure.stats import Ratio, Sample, paired_ratio
+from ..measure.tables import text_table
 from .course import Course
 from .made import hand_in_made, made_course
 from .seat import seat

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 
-from ..measure._table import text_table
+from ..measure.tables import text_table
 from .course import Course
 from .table import read_table, write_table
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..measure._table import text_table
+from ..measure.tables import text_table
 from .course import MARKS, ClassroomError, Course
 from .ledger import late_students
 from .notebook import Item, items_of, read_notebook

@@ -11,13 +11,13 @@ from torch import nn
 
 from ..backbones.registry import FAMILIES, classes_for, family_of, is_backbone, unknown
 from ..errors import WorkbenchError
-from ._table import html_table, text_table
 from .candidates import FORMS, factory
 from .correlation import COUNTS, rank_correlation
 from .count import build, count
 from .environment import describe
 from .latency import latency
 from .memory import peak_memory
+from .tables import html_table, text_table
 from .timing import Latency
 
 # two sizes of each family, the smaller of which take at most some 10 ms on one core

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from ..files import replace_text, replacing
-from ._table import text_table
 from .candidates import factory
 from .count import count
 from .environment import environment
@@ -28,6 +27,7 @@ from .rivals import ours, theirs
 from .roofline import roofline
 from .runtimes import available
 from .selftest import image, selftest, work
+from .tables import text_table
 from .timing import Latency
 
 NAMES = ("fasternet_t0", "starnet_s1", "mobileone_s0")

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..errors import WorkbenchError
-from ._table import html_table, text_table
 from ._trace import Op
+from .tables import html_table, text_table
 
 HEADER = ("part", "type", "params", "MACs", "% MACs", "elements", "non-contraction", "bytes moved", "output")
 

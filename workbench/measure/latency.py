@@ -16,9 +16,9 @@ from torch import nn
 
 from .. import settings
 from ..errors import WorkbenchError
-from ._progress import reporter
 from .candidates import Factory, Runner, Setting, prepare
 from .environment import ALLOCATORS, environment, set_allocator
+from .progress import reporter
 from .rounds import Plan, Progress, SystemClock, interleave
 from .stats import Sample
 from .timing import Latency

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from ..backbones.fasternet import PConv
 from ..errors import WorkbenchError, did_you_mean
-from ._table import html_table, text_table
 from .candidates import Factory, factory
 from .latency import latency
 from .published import published
+from .tables import html_table, text_table
 from .timing import Latency
 
 SHAPES = ((96, 56), (192, 28), (384, 14), (768, 7))  # channels, side of the map

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import WorkbenchError
-from ._table import html_table, text_table
 from .candidates import factory
 from .cost import Count
 from .environment import describe
 from .latency import latency
+from .tables import html_table, text_table
 from .timing import Latency
 
 CONVS = (  # (channels in, channels out, kernel, map side): dense, and large enough to amortise their reorders

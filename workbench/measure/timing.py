@@ -11,9 +11,9 @@ from typing import Any
 
 from ..errors import WorkbenchError
 from ..files import replace_text, replacing
-from ._table import html_table, text_table
 from .environment import describe
 from .stats import Ratio, Sample, Summary, judge, paired_ratio, summarise
+from .tables import html_table, text_table
 
 COLUMNS = ("candidate", "round", "wall_s", "cpu_s", "runs", "faults", "kept")
 SCHEMA = dict(zip(COLUMNS, (str, int, float, float, int, float, int), strict=True))

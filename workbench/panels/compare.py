@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from ..errors import WorkbenchError, did_you_mean
 from ..files import replace_text
-from ..measure._progress import text as progress_text
+from ..measure.progress import text as progress_text
 from ..measure.rounds import Progress
 from ..plots.compare import comparison_scatter
 from ..yolo.comparison import Conditions, check_names
