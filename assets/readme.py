@@ -17,7 +17,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 RUN = ROOT / "runs" / "readme"
 PICTURE = ROOT / "assets" / "readme.png"
-PAGES = (ROOT / "README.md", ROOT / "docs" / "instructor.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "instructor.md", ROOT / "docs" / "cluster.md")
 MODEL = {"host": "yolo11", "scale": "n", "backbone": "fasternet_t0"}
 SCENE = 11  # of the validation split, which is not trained on
 LEVELS = ("P2", "P3", "P4", "P5")
@@ -120,9 +120,22 @@ def seat() -> str:
     return seats()
 
 
+def second_worker() -> str:
+    """Return what a second worker on Ray gains, for the page on clusters: of the last recorded benchmark."""
+    with (ROOT / "data" / "results" / "bench_sweep.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    last = {r["measure"]: r for r in rows if r["run"] == rows[-1]["run"] and r["engine"] == "ray"}
+    gain = last["speed-up of two workers"]
+    return (
+        f"With two workers the grid of `python -m workbench.sweep.bench` is {float(gain['value']):.2f} × as fast as "
+        f"with one ({float(gain['low']):.2f} to {float(gain['high']):.2f} in {gain['n']} pairs of whole "
+        f"sweeps, on two cores, one thread a run), {float(last['starting']['value']):.0f} s for starting Ray included."
+    )
+
+
 def fill_in(text: str) -> str:
     """Return a page with what stands between its marks made anew."""
-    for make in (lessons, table, speed, results, costs, seat):
+    for make in (lessons, table, speed, results, costs, seat, second_worker):
         mark = make.__name__
         start, end = f"<!-- {mark} -->\n", f"<!-- /{mark} -->"
         if start in text:
