@@ -132,18 +132,18 @@ QUESTIONS = (
         Near(0.5, lambda *a: 2 * _macs(*a), "these are FLOPs, 2 × MACs; MACs were asked for"),
         Near(0.5, lambda *a: _macs(*a[:6], 1), "right for groups = 1; a group sees c_in / groups channels only"),
         Near(0.5, lambda *a: _macs(*a[:5], 1, a[6]), "right for stride 1; count output pixels, not input pixels"),
-        name="the MACs",
+        call="conv_macs(c_in, c_out, h, w, k, stride=1, groups=1)", unit="MACs",
     )),
     Question("numbers-moved-test", 1, "numbers_moved", judge(
         _moved,
         Near(0.5, lambda *a: _moved(*a) - a[1] * (a[0] // a[6]) * a[4] ** 2, "the weights are read too"),
-        name="the numbers moved",
+        call="numbers_moved(c_in, c_out, h, w, k, stride=1, groups=1)", unit="numbers",
     )),
     Question("intensity-test", 1, "intensity", judge(
         _intensity,
         Near(0.5, lambda *a: _intensity(*a) / 2, "MACs per byte; a MAC is two FLOP"),
         Near(0.5, lambda *a: _intensity(*a) * 4, "FLOP per number; a float32 has four bytes"),
-        name="the intensity",
+        call="intensity(c_in, c_out, h, w, k, stride=1, groups=1)", unit="FLOP/byte",
     )),
     Question("pconv-cost-test", 2, "pconv_cost", judge(
         _pconv_cost,
@@ -153,10 +153,11 @@ QUESTIONS = (
              "the weights are moved too"),
         Near(0.5, lambda c, h, w, k, n: (_macs(c // n, c, h, w, k), _pconv_cost(c, h, w, k, n)[1]),
              "the numbers moved are right; PConv also writes only c // n_div channels: 1/16, not 1/4"),
-        name="(MACs, moved)",
+        call="pconv_cost(c, h, w, k=3, n_div=4)", parts=("MACs", "numbers moved"),
     )),
     Question("pconv-test", 2, "pconv", judge(
-        _pconv, Near(0.5, _last, "this convolves the last channels; PConv convolves the first"), name="PConv's output",
+        _pconv, Near(0.5, _last, "this convolves the last channels; PConv convolves the first"),
+        call="pconv(x, weight)",
     )),
     Question("block-test", 3, "block_forward", judge(
         _block,
@@ -164,18 +165,18 @@ QUESTIONS = (
         Near(2 / 3, _overwritten, "PConv changed x, and the shortcut then added the changed channels"),
         Near(1 / 3, lambda x, s: _block(x, s, training=True), "BN used the batch's statistics, not the running ones"),
         Near(1 / 3, lambda x, s: _block(x, s, early=True), "the activation stands before BN; it belongs after"),
-        name="the block's output",
+        call="block_forward(x, state)",
     )),
     Question("roofline-test", 2, "roofline_ms", judge(
         _roofline,
         Near(0.5, lambda m, n, r, b: (2 * m / r + 4 * n / b) / 1e6, "the two times were added; they overlap"),
         Near(0.5, lambda m, n, r, b: max(m / r, 4 * n / b) / 1e6, "the roof is in FLOP, and a MAC is two of them"),
-        name="the time in ms",
+        call="roofline_ms(macs, moved, roof_gflops, bandwidth_gbs)", unit="ms",
     )),
     Question("widest-test", 2, "widest_block", judge(
         _widest,
         Near(0.5, lambda b, *a: _widest(b - 1, *a), "a budget that is met exactly is met: <=, not <"),
         Near(0.25, _above, "one step too far: this block is over the budget"),
-        name="the channels",
+        call="widest_block(budget_macs, h, w, n_div=4, ratio=2)", unit="channels",
     )),
 )  # fmt: skip

@@ -114,7 +114,7 @@ QUESTIONS = (
         lambda d: (d + 1) * (d + 2) // 2,
         Near(0.5, lambda d: d * (d + 1) // 2, "the linear terms and the constant are missing"),
         Near(0.5, lambda d: (d + 1) ** 2, "ordered pairs: xᵢxⱼ and xⱼxᵢ are one term"),
-        name="the number of terms",
+        call="star_terms(d)", unit="terms",
     )),
     Question("quadratic-test", 3, "quadratic_form", judge(
         _quadratic,
@@ -122,14 +122,16 @@ QUESTIONS = (
              "the values are right, but A is not symmetric"),
         Near(1 / 3, lambda *a: (_quadratic(*a)[0], torch.zeros_like(a[0]), a[1] * a[3]),
              "A and s are right; v is missing: each bias multiplies the other branch"),
-        name="(A, v, s)",
+        call="quadratic_form(w1, b1, w2, b2)", parts=("A", "v", "s"),
     )),
-    Question("sum-test", 1, "collapse", judge(lambda w1, b1, w2, b2: (w1 + w2, b1 + b2), name="(w, b)")),
+    Question("sum-test", 1, "collapse", judge(
+        lambda w1, b1, w2, b2: (w1 + w2, b1 + b2), call="collapse(w1, b1, w2, b2)", parts=("w", "b"),
+    )),
     Question("kernel-test", 2, "gram", judge(
         _gram,
         Near(0.5, _unscaled, "all terms are there; those that come twice in the square need a factor √2"),
         Near(0.5, _doubled, "the kernel is right, with xᵢxⱼ and xⱼxᵢ as two features: use one, times √2"),
-        name="φ(x)·φ(z) and the number of features",
+        call="phi(x)", parts=("products φ(x)·φ(z)", "number of features"),
     )),
     Question("block-test", 4, "run_block", judge(
         _block(),
@@ -138,7 +140,7 @@ QUESTIONS = (
         Near(0.5, _block(acts="3"), "the activation stands after the product; it belongs on f1"),
         Near(0.5, _block(acts=""), "the ReLU6 on f1 is missing"),
         Near(0.25, _block(star=False), "the branches are added; the star multiplies them"),
-        name="(tensors, output)", rel=1e-3,
+        call="run_block(dim, ratio, state, x)", parts=("tensors", "output"), rel=1e-3,
     )),
     Question("cost-test", 2, "block_cost", judge(
         _cost,
@@ -148,13 +150,13 @@ QUESTIONS = (
              "FLOPs, 2 × MACs; MACs were asked for"),
         Near(0.5, lambda c, h, w, r: (_cost(c, h, w, r)[0], _cost(c, h, w, r)[0] * h * w),
              "the parameters are right; biases and BN have no MACs"),
-        name="(params, MACs)",
+        call="block_cost(c, h, w, ratio=4)", parts=("parameters", "MACs"),
     )),
     Question("channels-test", 2, "level_channels", judge(
         _channels,
         Near(0.5, _nearest, "right, but for the rule that no more than a tenth may be lost"),
         Near(0.25, lambda b, w, m: [round_channels(b * 2**i * w, m) for i in range(4)],
              "each level was rounded by itself; only P2 is rounded, the others are its doubles"),
-        name="the channels",
+        call="level_channels(base, width, multiple=8)",
     )),
 )  # fmt: skip

@@ -87,18 +87,22 @@ QUESTIONS = (
         _first(5),
         Near(0.5, _first(4), "four layers for a backbone; it stands for five: layer 0 holds nothing"),
         Near(0.5, _only_first, "right only for a backbone in the first row"),
-        name="the layers",
+        call="first_layers(names, backbones)",
     )),
     Question("transplant-test", 3, "transplant", judge(
         _ours("transplant"),
         Near(1 / 3, _unmoved, "the taps are right; a layer behind the old backbone moves with its row"),
         Near(1 / 3, _untapped, "later layers are right; old layers of the backbone become their taps"),
-        name="the rows",
+        call="transplant(rows, taps, n_old)",
     )),
-    Question("parse-test", 4, "parse_rows", judge(_ours("parse_rows"), name="(numbers, kept layers, parameters)")),
+    Question("parse-test", 4, "parse_rows", judge(
+        _ours("parse_rows"), call="parse_rows(cfg)", parts=("numbers", "kept layers", "parameters"),
+    )),
     Question("loop-test", 3, "run_yolo", judge(
         _ours("run_yolo"),
-        name="(strides, detections, vectors)",
+        call="run_yolo(cfg, x, layers)", parts=("strides", "detections", "vectors"),
     )),
-    Question("rtdetr-test", 2, "run_rtdetr", judge(_ours("run_rtdetr"), name="(kept layers, shape)")),
+    Question("rtdetr-test", 2, "run_rtdetr", judge(
+        _ours("run_rtdetr"), call="run_rtdetr(base, x)", parts=("kept layers", "shape"),
+    )),
 )  # fmt: skip

@@ -153,7 +153,7 @@ QUESTIONS = (
         _choose,
         Near(1 / 3, lambda *a: _choose(*a, quick=False), "the budget of latency is ignored"),
         Near(2 / 3, lambda *a: _choose(*a, exact=False), "a budget that is met exactly is kept: <=, not <"),
-        name="the choice",
+        call="choose(candidates, macs, latency_ms)",
     )),
     Question("maps-test", 2, "backbone_file", _maps, opened),
     Question("budget-test", 3, "backbone_file", _budget, opened),

@@ -11,6 +11,7 @@ import contextlib
 import copy
 import functools
 import importlib.util
+import inspect
 import io
 import linecache
 import os
@@ -28,6 +29,8 @@ import pytest
 from workbench.backbones import registry
 from workbench.classroom import exam
 from workbench.classroom.answers import Failed, load_answers
+from workbench.classroom.calls import signature_of, written
+from workbench.classroom.judge import Judge
 from workbench.classroom.sheet import Master, repaired, sheet
 
 ROOT = Path(__file__).resolve().parents[2] / "assignments"
@@ -208,6 +211,22 @@ def test_wrong_approaches_earn_exactly_their_marks(name, wrong):
     for question in expected:
         with pytest.raises(Exception), contextlib.redirect_stdout(io.StringIO()):  # noqa: B017 - any error costs it
             exec(compile(graded_cells(name)[question].source, question, "exec"), dict(names))
+
+
+@every
+def test_messages_name_the_call_as_the_notebook_defines_it(name):
+    """What a student reads is what the student can type."""
+    answers, names = load_answers(ROOT / name / "answers.py"), run(name)
+    judges = {q.id: q.compare for q in answers.QUESTIONS if isinstance(q.compare, Judge)}
+    assert judges
+    for question, compare in judges.items():
+        called, signature = signature_of(compare.call)
+        assert signature == inspect.signature(names[called]), f"{question}: {compare.call}"
+    inputs = answers.INPUTS(1)
+    for question, compare in judges.items():
+        fraction, message = compare([object()] * len(inputs[question]), inputs[question])
+        assert fraction == 0
+        assert message.startswith(written(compare.call, inputs[question][0]) + ": ")
 
 
 @every

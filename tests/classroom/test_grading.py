@@ -101,7 +101,7 @@ def graded(tmp_path_factory):
 @sandboxed
 def test_what_each_earns_and_why(graded):
     bob = Record.load(graded.autograded("bob", "a1"))
-    assert bob.questions["double-test"].message == "that is the square"
+    assert bob.questions["double-test"].message == "that is the square — double(1): expected 2, came 1"
     assert bob.questions["total-test"].message == "right, with the earlier answers put right"
     assert gradebook(graded) == {s: (sum(p), 10.0) for s, p in EARNED.items()}
 
