@@ -82,3 +82,22 @@ def test_the_users_settings_are_not_touched(tmp_path):
     """
     connections(body, tmp_path)
     assert settings.read_bytes() == before
+
+
+def test_the_first_import_on_a_machine_prints_nothing(tmp_path):
+    """ultralytics makes its settings file as ever; where it lies is not told in the middle of a lesson's output."""
+    (tmp_path / "settings").mkdir()
+    env = os.environ | {"YOLO_CONFIG_DIR": str(tmp_path / "settings")}
+
+    def printed(code: str) -> str:
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    greeting = "Creating new Ultralytics Settings"  # held back while it is imported, and never afterwards
+    said = f"; from ultralytics.utils import LOGGER; LOGGER.info('as ever'); LOGGER.info({greeting!r})"
+    assert printed("import workbench as wb; wb.YOLO" + said) == f"as ever\n{greeting}\n"
+    (settings,) = tmp_path.rglob("settings.json")
+
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"settings_version": "0.0.1"}))
+    assert "WARNING" in printed("import workbench as wb; wb.YOLO"), "ultralytics' own warnings must stay"

@@ -17,8 +17,10 @@ from .. import _torchvision
 _torchvision.ensure()
 
 from .fits import require_fit  # noqa: E402
+from .greeting import without_greeting  # noqa: E402
 
-require_fit()  # before anything is imported that another ultralytics may lack
+with without_greeting():
+    require_fit()  # before anything is imported that another ultralytics may lack
 
 from ultralytics import RTDETR, YOLO  # noqa: E402
 from ultralytics.utils import checks, env_bool  # noqa: E402
