@@ -248,6 +248,10 @@ def test_cells_are_escaped():
     assert "<script>" not in count(nn.Conv2d(3, 1, 1), imgsz=4, name="<script>")._repr_html_()
 
 
+def _refuses(x):
+    raise AssertionError  # without a word, as a bare assert
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -256,6 +260,7 @@ def test_cells_are_escaped():
         (lambda: count(nn.Conv2d(3, 4, 3), imgsz=0), "positive integers"),
         (lambda: count(nn.Conv2d(3, 4, 3), torch.zeros(1, 5, 8, 8)), "cannot run on input"),
         (lambda: count(lambda a, k: a @ a, (torch.zeros(2, 3), 1)), r"cannot run on input \(2, 3\): "),
+        (lambda: count(_refuses, torch.zeros(1, 3)), r"_refuses cannot run on input \(1, 3\): AssertionError"),
         (lambda: count(lambda x: x), "needs its input"),
         (lambda: count(3), "cannot count a int"),
     ],

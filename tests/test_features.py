@@ -1,6 +1,7 @@
 """The eye, against cases that can be worked out by hand."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -292,6 +293,16 @@ def test_cka_matrix_averages_batches_and_knows_itself():
     one = cka_matrix(m, ["P2"], m, ["P3"], batches[:1])
     maps = capture(m, batches[0], ["P2", "P3"])
     assert float(one) == pytest.approx(cka(maps["P2"], maps["P3"]))
+
+
+def test_a_layer_that_says_nothing_is_like_no_other():
+    m = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
+    torch.nn.init.constant_(m[0].bias, -1e3)  # every ReLU is dead
+    x = torch.randn(5, 3, 8, 8)
+    c = cka_matrix(m, ["0", "1"], m, ["0", "1"], [x])
+    assert c[0, 0] == pytest.approx(1)
+    assert torch.isnan(c[:, 1]).all()
+    assert math.isnan(cka(torch.zeros(5, 4), x.flatten(1)))
 
 
 def test_cka_needs_four_examples():

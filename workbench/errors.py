@@ -34,6 +34,27 @@ def tell_interrupted(interrupt: KeyboardInterrupt, how: str, say: Callable[[str]
         say(f"interrupted; {how}")
 
 
+def first_line(error: BaseException) -> str:
+    r"""Return the first line of an exception's message that says something; the exception's type when none does.
+
+    For libraries whose messages go on for a page.
+
+    >>> first_line(RuntimeError("\n  out of memory\nat 0x7f")), first_line(AssertionError())
+    ('out of memory', 'AssertionError')
+    """
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def one_line(error: BaseException | str, most: int = 300) -> str:
+    r"""Return a whole message on one line of at most `most` characters; the exception's type when it is empty.
+
+    >>> one_line(ValueError("first\n  second")), one_line("a long story", 6), one_line(KeyboardInterrupt())
+    ('first second', 'a lon…', 'KeyboardInterrupt')
+    """
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def did_you_mean(name: str, known: Iterable[str], n: int = 3) -> str:
     """Return ``"; did you mean a, b?"`` for the names nearest to `name`, or ``""`` when none is near.
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from ..errors import WorkbenchError
 from .layers import folded
 from .mobileone import ConvBN, MobileOneBlock
 from .vanillanet import Block, conv_at
@@ -30,7 +31,7 @@ class Anatomy:
     params: dict[str, int]  # "branches", "merged"
     macs: dict[str, int]  # at SIZE × SIZE
     largest_difference: float  # merged against branches, relative to the largest output value
-    ramp: float = field(default=1.0)
+    ramp: float = 1.0
     forms: Mapping[str, nn.Module] = field(default_factory=dict, repr=False)  # "branches", "merged": to be timed
 
     def numbers(self) -> dict[str, Any]:
@@ -54,6 +55,9 @@ def block_anatomy(family: str, channels: int, *, branches: int = 4, ramp: float 
         ramp: VanillaNet's activation ramp; below 1 the merge is wrong, and `largest_difference` says by how much.
         seed: of weights, statistics and input. The global random state is left as it was.
 
+    Raises:
+        WorkbenchError: another family, which has nothing to merge.
+
     >>> a = block_anatomy("mobileone", 8)
     >>> list(a.folded), a.params, a.largest_difference < 1e-5
     (['conv 1', 'conv 2', 'conv 3', 'conv 4', '1×1', 'skip'], {'branches': 392, 'merged': 80}, True)
@@ -69,7 +73,7 @@ def block_anatomy(family: str, channels: int, *, branches: int = 4, ramp: float 
             block = Block(channels, channels, stride=1)
             nn.init.trunc_normal_(block.act.weight, std=0.2)
         else:
-            raise ValueError(f"family={family!r} given; expected one of {', '.join(FAMILIES)}")
+            raise WorkbenchError(f"family={family!r} given; expected one of {', '.join(FAMILIES)}")
         _use(block)
         x = torch.randn(1, channels, SIZE, SIZE)  # (1, C, H, W)
     merged = copy.deepcopy(block)

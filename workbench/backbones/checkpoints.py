@@ -16,7 +16,7 @@ from urllib.parse import urlparse
 
 import torch
 
-from ..errors import DataNotFoundError, WorkbenchError
+from ..errors import DataNotFoundError, WorkbenchError, one_line
 
 PATIENCE_S = 20.0  # how long an unreachable server may stay silent before the download is given up
 
@@ -118,8 +118,8 @@ def fetch(url: str, sha256: str | None = None, otherwise: str = "") -> Path:
             torch.hub.download_url_to_file(url, str(path), hash_prefix=sha256, progress=True)
         except (URLError, OSError, RuntimeError) as e:
             raise DataNotFoundError(
-                f"{path.name} is not in {path.parent} and could not be downloaded ({_short(str(e))}); fetch {url} on a "
-                f"machine with a network and put it there (TORCH_HOME names another folder){otherwise}"
+                f"{path.name} is not in {path.parent} and could not be downloaded ({one_line(e, 120)}); fetch {url} on "
+                f"a machine with a network and put it there (TORCH_HOME names another folder){otherwise}"
             ) from e
         finally:
             socket.setdefaulttimeout(before)
@@ -181,9 +181,5 @@ def _why_unreadable(path: Path, error: Exception) -> str:
         )
     # torch's own text goes on to advise weights_only=False, which is what a hostile file waits for
     cause = re.sub(r"(?s).*WeightsUnpickler error:|Check the documentation.*", "", text).strip() or type(error).__name__
-    return f"{path} cannot be read as a checkpoint: it is truncated, or was not written by torch.save ({_short(cause)})"
-
-
-def _short(text: str, width: int = 120) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= width else line[: width - 1] + "…"
+    why = one_line(cause, 120)
+    return f"{path} cannot be read as a checkpoint: it is truncated, or was not written by torch.save ({why})"

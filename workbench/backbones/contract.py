@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import WorkbenchError
+from ..errors import WorkbenchError, one_line
 from .layers import Level
 
 STRIDES = (4, 8, 16, 32)
@@ -87,11 +88,11 @@ def run(model: nn.Module, size: tuple[int, int], in_chans: int, call: str = "for
     who, shape = name_of(model), (1, in_chans, *size)
     weight = next(model.parameters(), torch.zeros(()))
     x = torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(weight.device, weight.dtype)  # (1, C, H, W)
-    with quiet(model):
+    with evaluating(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
         try:
             first, again = getattr(model, call)(x), getattr(model, call)(x)
         except Exception as e:
-            why = " ".join(f"{type(e).__name__}: {e}".split())[:200]
+            why = one_line(f"{type(e).__name__}: {e}", 200)
             raise WorkbenchError(
                 f"{who}.{call} fails on an image of shape {shape} ({why}); a backbone must take any height and width "
                 "and read its channels from in_chans"
@@ -159,9 +160,7 @@ def import_problem(obj: Any) -> str | None:
             f"from workbench.backbones.custom import save_class; {name} = save_class({name}, '{name.lower()}.py')"
         )
     try:
-        found: Any = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
+        found = attrgetter(name)(importlib.import_module(module))
     except (ImportError, AttributeError) as e:
         return f"{module}.{name} cannot be imported ({e}); put it into a module that is on sys.path"
     if found is not obj:
@@ -175,13 +174,12 @@ def name_of(model: nn.Module) -> str:
 
 
 @contextmanager
-def quiet(model: nn.Module) -> Iterator[None]:
-    """Eval mode, no gradients, and afterwards every mode and the random state as before."""
+def evaluating(model: nn.Module) -> Iterator[nn.Module]:
+    """Put a network into eval mode for a while; every module gets its own mode back."""
     modes = [(m, m.training) for m in model.modules()]
+    model.eval()
     try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            model.eval()
-            yield
+        yield model
     finally:
         for module, training in modes:
             module.training = training

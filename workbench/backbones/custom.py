@@ -8,6 +8,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import torch
@@ -121,9 +122,7 @@ def restore(name: str, path: str) -> None:
         return
     module, _, qualname = path.partition(":")
     try:
-        found: Any = importlib.import_module(module)
-        for part in qualname.split("."):
-            found = getattr(found, part)
+        found = attrgetter(qualname)(importlib.import_module(module))
     except (ImportError, AttributeError) as e:
         raise WorkbenchError(
             f"the backbone {name!r} comes from {path}, which cannot be imported here ({e}); put that file on sys.path"
@@ -205,12 +204,10 @@ def _arguments(
     name: str, factory: Callable[..., Any], shape: Mapping[str, Any], config: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the keywords to call a factory with; refuse what it does not take."""
-    takes = inspect.signature(factory).parameters
-    anything = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in takes.values())
+    takes, anything = registry.keywords_of(factory)
     for key in config:
         if key not in takes and not anything:
-            hint = did_you_mean(key, takes) or f"; expected one of {', '.join(takes) or 'none'}"
-            raise TypeError(f"{name} has no configuration keyword {key!r}{hint}")
+            raise registry.unknown_keyword(name, key, takes)
     arguments = dict(config)
     for key, default in (("num_classes", 0), ("in_chans", 3)):
         if key in takes or (anything and shape[key] != default):

@@ -45,6 +45,7 @@ OTHER = Family(  # a backbone of the user's
     ("head.weight", "fc.weight", "classifier.weight", "linear.weight"),
     (),
 )
+TIMM = ("fasternet", "starnet", "mobileone")  # the families timm has too
 _OUT_NORM = re.compile(r"norm[0246]\.")  # FasterNet's per-level norms
 
 
@@ -134,8 +135,8 @@ def to_timm(state: Mapping[str, Tensor], family: str) -> dict[str, Tensor]:
     >>> list(to_timm({"stages.2.blocks.0.mlp.1.running_mean": torch.zeros(1)}, "fasternet"))
     ['stages.1.blocks.0.mlp.1.running_mean']
     """
-    if family not in ("fasternet", "starnet", "mobileone"):
-        raise WorkbenchError(f"timm has no family {family!r}; expected fasternet, starnet or mobileone")
+    if family not in TIMM:
+        raise WorkbenchError(f"timm has no family {family!r}; expected {', '.join(TIMM)}")
     norms = [k for k in state if family == "fasternet" and is_out_norm(k)]
     if norms:
         raise WorkbenchError(f"timm's FasterNet has no per-level norms ({norms[0]}); build ours without out_norm")

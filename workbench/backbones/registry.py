@@ -6,7 +6,7 @@ import dataclasses
 import fnmatch
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import WorkbenchError, did_you_mean
@@ -59,9 +59,14 @@ def classes_for(name: str, wanted: int = 1000) -> int:
     """
     if name not in _custom:
         return 0 if name.startswith("timm:") else wanted
-    takes = inspect.signature(_custom[name]).parameters
-    anything = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in takes.values())
+    takes, anything = keywords_of(_custom[name])
     return wanted if anything or "num_classes" in takes else 0
+
+
+def keywords_of(factory: Callable[..., Any]) -> tuple[list[str], bool]:
+    """Return the names of a factory's parameters, and whether it takes any other keyword too (``**kwargs``)."""
+    takes = inspect.signature(factory).parameters
+    return list(takes), any(p.kind is inspect.Parameter.VAR_KEYWORD for p in takes.values())
 
 
 def config_of(name: str, **changes: Any) -> Any:
@@ -75,12 +80,17 @@ def config_of(name: str, **changes: Any) -> Any:
         raise unknown(name)
     module = importlib.import_module(f".{family}", __package__)
     cls = getattr(module, f"{FAMILIES[family][0]}Config")
-    fields = {f.name for f in dataclasses.fields(cls)}
+    fields = sorted(f.name for f in dataclasses.fields(cls))
     for key in changes:
         if key not in fields:
-            hint = did_you_mean(key, fields) or f"; expected one of {', '.join(sorted(fields))}"
-            raise TypeError(f"{name} has no configuration keyword {key!r}{hint}")
+            raise unknown_keyword(name, key, fields)
     return cls(**changes) if name == family else dataclasses.replace(module.VARIANTS[name], **changes)
+
+
+def unknown_keyword(name: str, key: str, known: Sequence[str]) -> TypeError:
+    """Return the error for a configuration keyword that `name` does not take, with the nearest ones."""
+    hint = did_you_mean(key, known) or f"; expected one of {', '.join(known) or 'none'}"
+    return TypeError(f"{name} has no configuration keyword {key!r}{hint}")
 
 
 def unknown(name: str) -> WorkbenchError:

@@ -15,12 +15,12 @@ from __future__ import annotations
 import copy
 import itertools
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from ..errors import WorkbenchError
 from .layers import fold_conv_bn
@@ -185,11 +185,6 @@ def _relative_difference(reference: nn.Module, other: nn.Module, x: Tensor) -> f
     return float(torch.stack([part.double().cpu() for part in parts]).max())  # unlike Python's max, it keeps a NaN
 
 
-def _tensors(output: Any) -> Iterator[Tensor]:
-    """Yield the floating-point tensors in a nested output."""
-    if isinstance(output, Tensor):
-        if output.is_floating_point():
-            yield output
-    else:
-        for part in output.values() if isinstance(output, dict) else output:
-            yield from _tensors(part)
+def _tensors(output: Any) -> list[Tensor]:
+    """Return the floating-point tensors in a nested output, in order."""
+    return [t for t in tree_leaves(output) if isinstance(t, Tensor) and t.is_floating_point()]

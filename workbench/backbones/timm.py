@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import _torchvision
-from ..errors import MissingExtraError, WorkbenchError, did_you_mean
+from ..errors import MissingExtraError, WorkbenchError, did_you_mean, one_line
 from .contract import STRIDES
 from .layers import Level
 
@@ -86,5 +86,6 @@ def _feature_rows(name: str, config: dict[str, Any]) -> list[dict[str, Any]]:
             net: Any = timm.create_model(name, features_only=True, **{**config, "pretrained": False})
         return list(net.feature_info.info)
     except (RuntimeError, AttributeError, AssertionError, NotImplementedError, TypeError) as e:
-        why = " ".join(str(e).split())[:160]
-        raise WorkbenchError(f"timm:{name} cannot be built to return its maps ({why}); choose another") from e
+        raise WorkbenchError(
+            f"timm:{name} cannot be built to return its maps ({one_line(e, 160)}); choose another"
+        ) from e

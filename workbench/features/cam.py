@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..backbones.contract import evaluating
 from ..errors import WorkbenchError
-from .capture import evaluating, resolve
+from .capture import resolve
 
 
 def layer_cam(model: nn.Module, x: Tensor, name: str, class_index: int | None = None) -> Tensor:

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from ..backbones.contract import evaluating
 from ..errors import WorkbenchError, did_you_mean
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[nn.Module]:
-    """Put a network into eval mode for a while; every module gets its own mode back."""
-    before = {m: m.training for m in model.modules()}
-    model.eval()
-    try:
-        yield model
-    finally:
-        for m, mode in before.items():
-            m.training = mode
 
 
 def resolve(model: nn.Module, name: str) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..backbones.contract import evaluating
 from ..errors import WorkbenchError
-from .capture import capture, detached, evaluating, resolve
+from .capture import capture, detached, resolve
 
 
 @dataclass(frozen=True)

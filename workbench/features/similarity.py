@@ -71,6 +71,9 @@ def cka_matrix(
         names_b: of `b`.
         batches: image batches (n, C, H, W), n ≥ 4 each.
 
+    Returns:
+        NaN where a layer has the same output for every image, which is like nothing.
+
     Raises:
         WorkbenchError: no batch, or one with fewer than four images.
     """
@@ -88,4 +91,5 @@ def cka_matrix(
         seen += 1
     if not seen:
         raise WorkbenchError("no batch given; CKA needs at least one batch of 4 images")
-    return cross / (own_a[:, None] * own_b[None, :]).clamp_min(1e-300).sqrt()
+    scale = (own_a[:, None] * own_b[None, :]).clamp_min(0).sqrt()
+    return torch.where(scale > 0, cross / scale, torch.nan)  # as `cka`: a layer that says nothing is like no other

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
 
 from ..backbones.registry import FAMILIES, classes_for, family_of, is_backbone, unknown
 from ..errors import WorkbenchError
@@ -17,6 +16,7 @@ from .count import build, count
 from .environment import describe
 from .latency import latency
 from .memory import peak_memory
+from .stats import Ratio
 from .tables import html_table, text_table
 from .timing import Latency
 
@@ -61,7 +61,7 @@ class BackboneLab:
         """Return how well each count ranks the latencies, over all rows or those of one form; see there."""
         return rank_correlation([r for r in self.rows if form in (None, r["form"])], counts=counts)
 
-    def speedup(self, name: str) -> Any:
+    def speedup(self, name: str) -> Ratio:
         """Return how many times slower a backbone's train form is than its deploy form, with its interval."""
         return self.timing.ratio(f"{name} train", f"{name} deploy")
 
@@ -135,12 +135,8 @@ def costs(name: str, form: str, imgsz: int = 224, batch: int = 1) -> dict[str, A
     return {
         "backbone": name, "family": family_of(name) or "other", "form": form, "params": counted.params,
         "macs": counted.macs, "activations": counted.activations, "elements": counted.elements,
-        "bytes_moved": counted.bytes_moved, "peak_bytes": _peak(net, x),
+        "bytes_moved": counted.bytes_moved, "peak_bytes": peak_memory(net, x).peak,
     }  # fmt: skip
-
-
-def _peak(net: nn.Module, x: torch.Tensor) -> int:
-    return peak_memory(net, x).peak
 
 
 def _row(label: str, timing: Latency, imgsz: int, batch: int) -> dict[str, Any]:

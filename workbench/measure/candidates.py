@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from ..backbones.registry import classes_for
-from ..errors import WorkbenchError
+from ..errors import WorkbenchError, first_line
 
 FORMS = ("deploy", "train")
 LAYOUTS = ("nchw", "channels_last")
@@ -115,6 +115,30 @@ def prepare(name: str, candidate: Any, setting: Setting, x: Any = None) -> Runne
     """
     if isinstance(candidate, tuple):
         candidate, x = candidate
+    built, runtime, shape = _build(name, candidate, setting)
+    if x is None or shape is not None:
+        generator = torch.Generator().manual_seed(setting.seed)
+        x = torch.rand(shape or (setting.batch, setting.in_chans, *setting.imgsz), generator=generator)  # (B, C, H, W)
+    source, placed = _place(built, x, setting)
+    function, given = source, placed
+    if runtime != "eager":
+        from .runtimes import compiled
+
+        function, given = compiled(source, placed, runtime, setting.threads)
+    try:
+        output = _once(function, given)
+    except Exception as e:
+        raise WorkbenchError(f"{name} cannot run: {first_line(e)}") from e
+    bad = [t for t in tree_leaves(output) if isinstance(t, Tensor) and t.is_floating_point() and not t.isfinite().all()]
+    if bad:
+        raise WorkbenchError(f"{name} returns NaN or infinity; fix the model, its time would mean nothing")
+    first = next((t for t in tree_leaves(placed) if isinstance(t, Tensor)), None)
+    run = _cuda_run(function, given, setting) if setting.device != "cpu" else _cpu_run(function, given)
+    return Runner(name, run, output, tuple(first.shape) if first is not None else (), source, placed)
+
+
+def _build(name: str, candidate: Any, setting: Setting) -> tuple[Any, str, tuple[int, ...] | None]:
+    """Return what a candidate stands for, the runtime it asks for, and its own input shape where it has one."""
     if isinstance(candidate, str):
         candidate = factory(candidate, num_classes=classes_for(candidate), deploy=setting.form == "deploy")
     runtime, shape = "eager", None
@@ -124,25 +148,7 @@ def prepare(name: str, candidate: Any, setting: Setting, x: Any = None) -> Runne
         raise WorkbenchError(
             f"{name}: cannot time a {type(candidate).__name__}; give a name, Factory, module, callable"
         )
-    if x is None or shape is not None:
-        generator = torch.Generator().manual_seed(setting.seed)
-        x = torch.rand(shape or (setting.batch, setting.in_chans, *setting.imgsz), generator=generator)  # (B, C, H, W)
-    source, placed = _place(candidate, x, setting)
-    function, x = source, placed
-    if runtime != "eager":
-        from .runtimes import compiled
-
-        function, x = compiled(function, x, runtime, setting.threads)
-    try:
-        output = _once(function, x)
-    except Exception as e:
-        raise WorkbenchError(f"{name} cannot run: {str(e).splitlines()[0] if str(e) else type(e).__name__}") from e
-    bad = [t for t in tree_leaves(output) if isinstance(t, Tensor) and t.is_floating_point() and not t.isfinite().all()]
-    if bad:
-        raise WorkbenchError(f"{name} returns NaN or infinity; fix the model, its time would mean nothing")
-    first = next((t for t in tree_leaves(placed) if isinstance(t, Tensor)), None)
-    run = _cuda_run(function, x, setting) if setting.device != "cpu" else _cpu_run(function, x)
-    return Runner(name, run, output, tuple(first.shape) if first is not None else (), source, placed)
+    return candidate, runtime, shape
 
 
 def _place(candidate: Any, x: Any, setting: Setting) -> tuple[Any, Any]:
@@ -218,6 +224,3 @@ def _capture(call: Callable[[], Any]) -> Callable[[], Any]:
     with torch.inference_mode(), torch.cuda.graph(graph):
         call()
     return graph.replay
-
-
-__all__ = ["Factory", "Runner", "Setting", "factory", "prepare"]

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import WorkbenchError
+from ..errors import WorkbenchError, first_line
 from .rounds import Progress
 
 if TYPE_CHECKING:
@@ -113,9 +113,7 @@ def main(folder: Path) -> None:
     except WorkbenchError as e:
         outcome = WorkbenchError(str(e))  # a plain one: subclasses with other constructors do not survive pickling
     except Exception as e:
-        outcome = WorkbenchError(
-            f"the measurement failed: {type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}"
-        )
+        outcome = WorkbenchError(f"the measurement failed: {type(e).__name__}: {first_line(e)}")
     partial = folder / "partial"
     partial.write_bytes(pickle.dumps(outcome))
     partial.replace(folder / "result")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from ..backbones.reparam import to_deploy_
-from ..errors import WorkbenchError
+from ..errors import WorkbenchError, first_line
 from ._trace import Op, private_copy, record
 from .cost import Count
 
@@ -97,13 +97,14 @@ def _trace(model: Any, inputs: tuple[Any, ...], label: str) -> list[Op]:
 
     PyTorch's shape functions import its compiler at first use (1.5 s), more than a small network takes to run.
     """
+    problem: Exception
     for device in (None,) if _is_cheap(model, inputs) else ("meta", None):
         try:
             return record(model, inputs, device)[0]
         except Exception as e:
             problem = e
     shapes = ", ".join(str(tuple(t.shape)) for t in tree_leaves(inputs) if isinstance(t, Tensor))
-    raise WorkbenchError(f"{label} cannot run on input {shapes}: {str(problem).splitlines()[0]}") from problem
+    raise WorkbenchError(f"{label} cannot run on input {shapes}: {first_line(problem)}") from problem
 
 
 def _is_cheap(model: Any, inputs: tuple[Any, ...]) -> bool:

@@ -158,9 +158,8 @@ class OperatorTable:
              r["gmacs_per_s"], r["paper_ms"], r["paper_gmacs_per_s"]]
             for r in self.rows()
         ]  # fmt: skip
-        _, _, _, notes = self.latency._table()
         paper = "paper: FasterNet table 1, CPU i9-9900X, one thread; its FLOPs are MACs"
-        return header, body, f"{self.layers} layers each, mode {self.mode}", [*notes, paper]
+        return header, body, f"{self.layers} layers each, mode {self.mode}", [*self.latency.notes(), paper]
 
     def __str__(self) -> str:
         return text_table(*self._table())

@@ -10,11 +10,9 @@ from torch import Tensor, nn
 
 from .. import _torchvision
 from ..backbones import starnet
-from ..backbones.layouts import to_timm
+from ..backbones.layouts import TIMM, to_timm
 from ..backbones.registry import create_backbone, family_of
 from ..errors import MissingExtraError, WorkbenchError
-
-FAMILIES = ("fasternet", "starnet", "mobileone")  # timm has no VanillaNet
 
 
 def ours(name: str, form: str = "deploy", seed: int = 0) -> nn.Module:
@@ -47,8 +45,8 @@ def theirs(name: str, form: str = "deploy", seed: int = 0) -> nn.Module:
         MissingExtraError: timm is not installed (extra ``reference``).
     """
     family = family_of(name)
-    if family not in FAMILIES or name == family:
-        raise WorkbenchError(f"timm has no {name!r}; expected a variant of {', '.join(FAMILIES)}")
+    if family not in TIMM or name == family:
+        raise WorkbenchError(f"timm has no {name!r}; expected a variant of {', '.join(TIMM)}")
     timm, merge = _timm()
     net = timm.create_model(name, pretrained=False, num_classes=1000).eval()
     net.load_state_dict(to_timm(ours(name, "train", seed).state_dict(), family))

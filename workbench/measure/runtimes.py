@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from ..backbones.registry import classes_for
-from ..errors import MissingExtraError, WorkbenchError, did_you_mean
+from ..errors import MissingExtraError, WorkbenchError, did_you_mean, first_line
 from .candidates import Factory, factory
 from .latency import latency
 from .timing import Latency
@@ -87,7 +87,7 @@ def compiled(model: Any, x: Any, runtime: str, threads: int = 1) -> Prepared:
         with torch.inference_mode():
             got = prepared[0](prepared[1])
     except Exception as e:
-        raise WorkbenchError(f"{runtime} cannot run {type(model).__name__}: {_first_line(e)}") from e
+        raise WorkbenchError(f"{runtime} cannot run {type(model).__name__}: {first_line(e)}") from e
     check_equal(got, expected, f"{runtime} on {type(model).__name__}")
     return prepared
 
@@ -147,10 +147,6 @@ def itself(model: nn.Module) -> nn.Module:
     return model
 
 
-def _first_line(e: Exception) -> str:
-    return next((line.strip() for line in str(e).splitlines() if line.strip()), type(e).__name__)
-
-
 def _channels_last(model: nn.Module, x: Tensor, threads: int) -> Prepared:
     return model.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)  # type: ignore
 
@@ -161,7 +157,7 @@ def _compile(model: nn.Module, x: Tensor, threads: int) -> Prepared:
 
 def export_onnx(model: nn.Module, x: Tensor, path: Path) -> Path:
     """Export by tracing (1 s), or by PyTorch's newer exporter (15 s) where tracing fails; prints nothing."""
-    problem: Exception | None = None
+    problem: Exception
     for dynamo in (False, True):
         try:
             with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
@@ -170,7 +166,7 @@ def export_onnx(model: nn.Module, x: Tensor, path: Path) -> Path:
             return path
         except Exception as e:
             problem = e
-    raise WorkbenchError(f"cannot export {type(model).__name__} to ONNX: {_first_line(problem or Exception())}")
+    raise WorkbenchError(f"cannot export {type(model).__name__} to ONNX: {first_line(problem)}") from problem
 
 
 def _onnxruntime(model: nn.Module, x: Tensor, threads: int) -> Prepared:
@@ -214,4 +210,3 @@ _BUILDERS: dict[str, Callable[[nn.Module, Tensor, int], Prepared]] = {
     "onnxruntime": _onnxruntime,
     "openvino": _openvino,
 }
-__all__ = ["RUNTIMES", "available", "check_equal", "compiled", "runtimes", "why_not"]

@@ -96,10 +96,14 @@ class Latency:
             body.append(line + ([r.get("gmacs_per_s")] if self.macs else []))
         e = self.env
         title = f"input {e.get('input', '?')}, {e.get('layout', 'nchw')}, {e.get('runtime', 'eager')}"
-        notes = [describe(dict(e)), "one interleaved run; ratios are paired per round, 95 % bootstrap interval"]
-        if any(r["clock"] == "cpu" for r in self.rows()):
-            notes.append("clock cpu: over 30 % of the samples were interrupted, so CPU time is shown")
-        return header, body, title, notes + ([ENDINGS[self.ending]] if self.ending in ENDINGS else [])
+        return header, body, title, self.notes()
+
+    def notes(self) -> list[str]:
+        """Return what stands below every table of these numbers: machine and versions, method, what went wrong."""
+        lines = [describe(dict(self.env)), "one interleaved run; ratios are paired per round, 95 % bootstrap interval"]
+        if any(self.summary(name).clock == "cpu" for name in self.names):
+            lines.append("clock cpu: over 30 % of the samples were interrupted, so CPU time is shown")
+        return lines + ([ENDINGS[self.ending]] if self.ending in ENDINGS else [])
 
     def __str__(self) -> str:
         return text_table(*self._table())

@@ -82,5 +82,5 @@ def _say(table: OperatorTable) -> str:
         + (f"; paper {r['paper_ms']:g} ms at {r['paper_gmacs_per_s']:g})" if r["paper_ms"] else ")")
         for r in rows
     ]
-    _, _, _, notes = table.latency._table()
-    return f"<b>latency = MACs / (MACs per second)</b><br>{'<br>'.join(parts)}<br><small>{notes[0]}</small>"
+    where = table.latency.notes()[0]
+    return f"<b>latency = MACs / (MACs per second)</b><br>{'<br>'.join(parts)}<br><small>{where}</small>"
