@@ -15,6 +15,8 @@ from workbench.features.receptive import ReceptiveField
 from workbench.plots.style import FAMILY_COLOUR, PALETTE
 
 matplotlib.use("Agg")
+import itertools
+
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 
@@ -183,6 +185,28 @@ def test_curves_name_each_run_once_and_apart():
     assert ax.texts[0].get_color() == FAMILY_COLOUR["starnet"]
     with pytest.raises(ValueError, match="no curve to draw"):
         plots.training_curves({"empty": []})
+
+
+def test_runs_that_differ_in_the_seed_share_a_name_and_have_a_mean():
+    def curve(*values):
+        return [{"epoch": i, "seconds": 3.0 * i, "map50": v} for i, v in enumerate(values, 1)]
+
+    runs = {"stock-seed0": curve(0.1, 0.5), "starnet-seed0": curve(0.2), "stock-seed1": curve(0.3, 0.7, 0.9)}
+    ax = plots.training_curves(runs)
+    assert texts(ax) == ["starnet-seed0", "stock, 2 seeds"], "one run of its kind keeps its whole name"
+    mean = max(ax.lines, key=lambda line: line.get_linewidth())
+    assert mean.get_xydata().tolist() == [[1, pytest.approx(0.2)], [2, pytest.approx(0.6)]], "as far as both got"
+    assert len(ax.lines) == 4
+    assert len(plots.training_curves(runs, x="seconds").lines) == 3, "no common seconds, so no mean over them"
+
+
+def test_many_names_stay_beside_the_plot():
+    ax = plots.training_curves({f"run {i}": [{"epoch": 1, "map50": 0.9}] for i in range(30)})
+    heights = [t.get_position()[1] for t in ax.texts]
+    assert heights == sorted(heights)
+    assert min(heights) >= 0
+    assert max(heights) <= 1
+    assert min(b - a for a, b in itertools.pairwise(heights)) > 0.03
 
 
 # ------------------------------------------------------------------ features

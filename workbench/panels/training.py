@@ -232,7 +232,7 @@ class Training:
             ax.set_axis_off()
         self.picture.value, self._seen = png_of(figure), seen
         lines = [line(label, f, metric) for label, f in shown.items()] or ["no run chosen"]
-        self.words.value = "<br>".join(map(html.escape, lines))
+        self.words.value = f'<div style="columns:28em">{"<br>".join(map(html.escape, lines))}</div>'
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         return self.widget._repr_mimebundle_(**kwargs)

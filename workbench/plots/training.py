@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,17 @@ if TYPE_CHECKING:
 Row = Mapping[str, float]
 LABELS = {"map50": "mAP50", "map50_95": "mAP50–95", "seconds": "seconds", "epoch": "epoch"}
 DASHES = ("-", "--", "-.", ":")
+SEED = re.compile(r"[ _-]seed\d+$")  # as `record.py` and sweeps end their labels
+THIN: dict[str, Any] = {"lw": 0.9, "alpha": 0.45}
 BOX_COLOURS = [PALETTE[name] for name in ("blue", "orange", "green", "pink", "yellow", "sky", "grey")]
 
 
 def training_curves(
     runs: Mapping[str, Sequence[Row]], metric: str = "map50", x: str = "epoch", ax: Axes | None = None
 ) -> Axes:
-    """Draw one metric of several runs, each named at its last point.
+    """Draw one metric of several runs, named at the last point; runs that differ in the seed only share a name.
+
+    Such runs are thin lines. Over epochs, their mean is a thick one, as far as all of them got.
 
     Args:
         runs: label → rows with one entry per epoch, as ``Run.curves`` has them.
@@ -36,20 +41,51 @@ def training_curves(
     if not drawn:
         raise ValueError("no run has a finished epoch; there is no curve to draw")
     ends = []
-    for i, (label, rows) in enumerate(drawn.items()):
-        colour = run_colour(label, i)
-        xs, ys = [row[x] for row in rows], [row[metric] for row in rows]
-        ax.plot(xs, ys, color=colour, ls=DASHES[i % 4], marker="o" if len(rows) <= 20 else "", ms=3.5)
-        ends.append((ys[-1], label, colour))
-    bottom, top = ax.get_ylim()
-    lowest = bottom - (top - bottom)
-    for y, label, colour in sorted(ends):  # move names apart that would overlap
-        at = max(y, lowest)
-        ax.text(1.02, at, label, color=colour, transform=ax.get_yaxis_transform(), va="center", fontsize=9)
-        lowest = at + 0.075 * (top - bottom)
+    for i, (name, curves) in enumerate(_by_seed(drawn).items()):
+        colour, dash = run_colour(name, i), DASHES[i % 4]
+        alone, averaged = len(curves) == 1, len(curves) > 1 and x == "epoch"
+        for rows in curves:
+            mark = "o" if alone and len(rows) <= 20 else ""
+            xs, ys = [row[x] for row in rows], [row[metric] for row in rows]
+            ax.plot(xs, ys, color=colour, ls=dash, marker=mark, ms=3.5, **THIN if averaged else {})
+        ys = [row[metric] for row in max(curves, key=len)]
+        if averaged:
+            ys = [sum(r[metric] for r in same) / len(same) for same in zip(*curves, strict=False)]
+            ax.plot([row[x] for row in curves[0][: len(ys)]], ys, color=colour, ls=dash, lw=2.4)
+        ends.append((ys[-1], name if alone else f"{name}, {len(curves)} seeds", colour))
+    _name_ends(ax, ends)
     ax.set(xlabel=LABELS.get(x, x), ylabel=LABELS.get(metric, metric.replace("_", " ")))
     ax.locator_params(axis="x", integer=x == "epoch")
     return ax
+
+
+def _by_seed(runs: Mapping[str, Sequence[Row]]) -> dict[str, list[Sequence[Row]]]:
+    """Return the curves by label without its seed; a label that is alone in this keeps it.
+
+    >>> list(_by_seed({"a-seed0": [], "a-seed1": [], "b-seed0": []}))
+    ['a', 'b-seed0']
+    """
+    groups: dict[str, list[str]] = {}
+    for label in runs:
+        groups.setdefault(SEED.sub("", label), []).append(label)
+    return {
+        name if len(labels) > 1 else labels[0]: [runs[label] for label in labels] for name, labels in groups.items()
+    }
+
+
+def _name_ends(ax: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
+    """Write (y, name, colour) beside the plot, each at its y, or above the one below where they would overlap."""
+    bottom, top = ax.get_ylim()
+    step = min(0.075, 1 / len(ends))  # as many as there are stay beside the plot
+    ys = [(y - bottom) / (top - bottom) for y, _, _ in sorted(ends)]
+    for i in range(1, len(ys)):
+        ys[i] = max(ys[i], ys[i - 1] + step)
+    ceiling = 1.0
+    for i in reversed(range(len(ys))):
+        ys[i] = min(ys[i], ceiling)
+        ceiling = ys[i] - step
+    for y, (_, name, colour) in zip(ys, sorted(ends), strict=True):
+        ax.text(1.02, y, name, color=colour, transform=ax.transAxes, va="center", fontsize=min(9, 120 * step))
 
 
 def run_colour(label: str, index: int) -> str:
