@@ -379,7 +379,7 @@ CASES = {
     "100 MB in lines": Case(extra(LINES.replace("10_000_000", "1_000_000")), shown="more bytes were left out"),
     "100 MB in one line": Case(extra(LINE), shown="more bytes were left out"),
     "flood past Python": Case(extra(FLOOD)),
-    "edited tests": Case(changed(_easy_tests), {"roofline-test": 0}, "the time in ms: expected"),
+    "edited tests": Case(changed(_easy_tests), {"roofline-test": 0}, "roofline_ms("),
     "deleted tests": Case(changed(_tests_away)),
     "edited metadata": Case(changed(_other_metadata), {"block-test": 0}),  # its answer now says it is a test
     "copied cells": Case(changed(_twice)),
