@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import stat
 import subprocess
@@ -20,6 +21,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import workbench
+from workbench.errors import how_to_install
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -92,6 +94,23 @@ def test_core_install_stays_small():
     core = {canonicalize_name(Requirement(line).name) for line in PROJECT["dependencies"]}
     assert not core & {"timm", "onnxruntime", "openvino", "nbgrader", "ray", "voila", "pytest", "playwright", "fvcore"}
     assert len(core) <= 16
+
+
+ASKED_FOR = re.compile(r'MissingExtraError\((?:"(\w+)"|package), "(\w+)"\)')
+
+
+def test_a_missing_package_is_told_the_extra_that_has_it():
+    """What a message says to install is there: interpreter, pins, project, the extra and in it the package."""
+    extras = {k: {r.name for r in map(Requirement, v)} for k, v in PROJECT["optional-dependencies"].items()}
+    asked = [m.groups() for p in (ROOT / "workbench").rglob("*.py") for m in ASKED_FOR.finditer(p.read_text("utf-8"))]
+    assert {extra for _, extra in asked} >= {"runtimes", "reference", "classroom", "cluster"}
+    others = {"nbclient": "nbgrader", "Voilà": "voila"}  # comes with it; its name in print
+    for package, extra in asked:
+        assert not package or others.get(package, package) in extras[extra], (package, extra)
+    python, *_, pins, _, project = shlex.split(how_to_install("runtimes"))
+    assert python == sys.executable
+    assert Path(pins) == ROOT / "constraints.txt"
+    assert project == f"{ROOT}[runtimes]"
 
 
 def test_version_and_licence_agree():

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import shlex
+import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 
 class WorkbenchError(ValueError):
@@ -14,9 +17,19 @@ class MissingExtraError(WorkbenchError, ImportError):
     """An optional package is absent. The message names the extra that installs it."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(
-            f"{package} is not installed; it comes with the extra '{extra}': pip install 'backbone-workbench[{extra}]'"
-        )
+        super().__init__(f"{package} is not installed; it comes with the extra '{extra}': {how_to_install(extra)}")
+
+
+def how_to_install(extras: str) -> str:
+    """Return the command that installs extras ("runtimes", "dev,app") into this environment, from whatever folder.
+
+    >>> how_to_install("runtimes").endswith("[runtimes]'")
+    True
+    """
+    pip, root = f"{shlex.quote(sys.executable)} -m pip install", Path(__file__).resolve().parent.parent
+    if not (root / "constraints.txt").is_file():  # installed as a package, not from a clone
+        return f"{pip} 'backbone-workbench[{extras}]'"
+    return f"{pip} -c {shlex.quote(str(root / 'constraints.txt'))} -e '{root}[{extras}]'"
 
 
 class DataNotFoundError(WorkbenchError, FileNotFoundError):
