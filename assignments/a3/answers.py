@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from workbench.classroom.answers import Failed, Question, Verdict
 from workbench.classroom.judge import Near, judge
-from workbench.classroom.partly import Compare, only_where
+from workbench.classroom.partly import Compare, OnlyWhere
 
 Bn = dict[str, Any]
 Pair = tuple[Tensor, Tensor, Bn, Tensor, Tensor, Bn]
@@ -223,10 +223,10 @@ def _mobileone_verdict() -> Compare:
     )  # fmt: skip
     for n in (1, 2, 3, 4):
         message = f"right only for blocks with {n} of the k × k convolutions: how many there are, the state dict says"
-        compare = only_where(compare, lambda state, *_, n=n: _branches(state) == n, 1 / 3, message)
+        compare = OnlyWhere(compare, lambda state, *_, n=n: _branches(state) == n, 1 / 3, message)
     alone = "with groups, the kernel in front of the bare BN needs them too"
-    compare = only_where(compare, lambda s, k, groups, eps: groups == 1 or "rbr_skip.weight" not in s, 2 / 3, alone)
-    return only_where(compare, lambda s, k, *_: k == 3, 2 / 3, "right only for k = 3: use the k you are given")
+    compare = OnlyWhere(compare, lambda s, k, groups, eps: groups == 1 or "rbr_skip.weight" not in s, 2 / 3, alone)
+    return OnlyWhere(compare, lambda s, k, *_: k == 3, 2 / 3, "right only for k = 3: use the k you are given")
 
 
 QUESTIONS = (
@@ -239,7 +239,7 @@ QUESTIONS = (
                f"eps is {own:g} whatever bn says: use the one in bn") for own in (1e-5, 1e-3)),
         call="fold(weight, bias, bn)", parts=("weight", "bias"),
     )),
-    Question("identity-test", 2, "identity_kernel", only_where(only_where(
+    Question("identity-test", 2, "identity_kernel", OnlyWhere(OnlyWhere(
         judge(
             _identity,
             Near(0.5, lambda c, k, n: _identity(c, k, n).roll((-(k // 2),) * 2, (2, 3)),
@@ -258,7 +258,7 @@ QUESTIONS = (
         call="widen(weight, k)",
     )),
     Question("mobileone-test", 3, "merge_mobileone", _mobileone_verdict()),
-    Question("vanilla-test", 3, "merge_pair", only_where(
+    Question("vanilla-test", 3, "merge_pair", OnlyWhere(
         judge(
             _merge_pair,
             Near(2 / 3, lambda *a: _merge_pair(*a, seen=False),

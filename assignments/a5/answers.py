@@ -13,6 +13,7 @@ from typing import Any
 from workbench.classroom.answers import Failed, Question, Verdict
 from workbench.classroom.capstone import IMGSZ, Facts, Scored, contained, opened, scored
 from workbench.classroom.judge import Near, judge
+from workbench.classroom.partly import OnlyWhere
 
 BUDGET_MACS = 60_000_000
 STRIDES = (4, 8, 16, 32)
@@ -28,12 +29,14 @@ def INPUTS(seed: int) -> dict[str, list[tuple[Any, ...]]]:  # noqa: N802 - a nam
         for n, m, ms, q in (("big", 90, 4, 0.7), ("slow", 50, 9, 0.6), ("thin", 40, 3, 0.5), ("twin", 45, 2, 0.5))
     ]
     rng.shuffle(table)
-    # everything; only latency binds; only MACs bind; both exactly; nothing
+    # everything; only latency binds, where two are equals; only MACs bind; both exactly; nothing
     limits = ((99, 20.0), (60, 5.0), (60, 20.0), (90, 4.0), (45, 2.0), (10, 1.0))
+    calls = [(table, scale * m, ms) for m, ms in limits]
+    calls.append((table[::-1], scale * 60, 5.0))  # of equals, now the other one comes first
     side = 32 * rng.randint(2, 4)
     return {
-        "choose-test": [(table, scale * m, ms) for m, ms in limits],
-        "maps-test": [(side, side + 32, 3), (96, 64, 1)],
+        "choose-test": calls,
+        "maps-test": [(side, side + 32, 3), (96, 64, 1), (96, 64, 2)],
         "budget-test": [(224, 224, 3)],
         "detector-test": [(side,)],
         "export-test": [(side,)],
@@ -41,13 +44,15 @@ def INPUTS(seed: int) -> dict[str, list[tuple[Any, ...]]]:  # noqa: N802 - a nam
     }
 
 
-def _choose(table: list[dict[str, Any]], macs: float, ms: float, quick: bool = True, exact: bool = True) -> str | None:
+def _choose(
+    table: list[dict[str, Any]], macs: float, ms: float, quick: bool = True, exact: bool = True, ties: float = -1
+) -> str | None:
     keep = [
         k for k in table
         if (k["macs"] <= macs if exact else k["macs"] < macs)
         and (not quick or (k["latency_ms"] <= ms if exact else k["latency_ms"] < ms))
     ]  # fmt: skip
-    return max(keep, key=lambda k: (k["map50"], -k["latency_ms"]))["name"] if keep else None
+    return max(keep, key=lambda k: (k["map50"], ties * k["latency_ms"]))["name"] if keep else None
 
 
 def _problem(came: Any, files: int = 1) -> str | None:
@@ -76,9 +81,10 @@ def _maps(given: Sequence[Any], inputs: Sequence[tuple[Any, ...]]) -> Verdict:
     channels = []
     for came, (h, w, c) in zip(given, inputs, strict=True):
         if wrong := _problem(came) or _levels(came, h, w):
-            return Verdict(0.0, f"an image of {h} × {w} with {c} channels: {wrong}")
+            said = f"an image of {h} × {w} with {c} channels: {wrong}"
+            return Verdict(0.0, said) if c == 3 else Verdict(0.5, f"right for images of 3 channels; {said}")
         channels.append([shape[1] for _, _, shape in came.outputs])
-    if channels[0] != channels[1]:
+    if any(other != channels[0] for other in channels):
         return Verdict(0.5, "the strides are right; the channels change with the image")
     return Verdict(1.0, "right")
 
@@ -149,12 +155,15 @@ def CAPSTONE(measured: Mapping[str, Sequence[Any]]) -> dict[str, Any]:  # noqa: 
 
 
 QUESTIONS = (
-    Question("choose-test", 3, "choose", judge(
+    Question("choose-test", 3, "choose", OnlyWhere(judge(
         _choose,
         Near(1 / 3, lambda *a: _choose(*a, quick=False), "the budget of latency is ignored"),
         Near(2 / 3, lambda *a: _choose(*a, exact=False), "a budget that is met exactly is kept: <=, not <"),
+        *(Near(2 / 3, lambda table, macs, ms, order=order: _choose(table[::order], macs, ms, ties=0),
+               "of equals the quicker one, wherever it stands in the list") for order in (1, -1)),
+        Near(2 / 3, lambda *a: _choose(*a, ties=1), "of equals the quicker one, not the slower"),
         call="choose(candidates, macs, latency_ms)",
-    )),
+    ), _choose, 2 / 3, "right where something fits; where nothing does, return None")),
     Question("maps-test", 2, "backbone_file", _maps, opened),
     Question("budget-test", 3, "backbone_file", _budget, opened),
     Question("detector-test", 2, "detector_files", _detector, opened),

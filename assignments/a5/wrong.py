@@ -25,6 +25,10 @@ WRONG = {
         BOOK["choose-answer"].replace("<=", "<"),
         {"choose-test": 2},
     ),
+    "any of equals": (
+        *change("choose-answer", '(k["map50"], -k["latency_ms"])', 'k["map50"]'), {"choose-test": 2}),
+    "no answer where nothing fits": (
+        *change("choose-answer", ' if fitting else None', ''), {"choose-test": 2}),
     "three maps": (
         *change("backbone-answer", "return maps", "return maps[1:]"),
         {"maps-test": 0}),
@@ -35,7 +39,7 @@ WRONG = {
         *change("backbone-answer", LEVELS, "((64, 4, 2), (128, 2, 2), (256, 2, 4), (512, 2, 1))"),
         {"budget-test": 0}),
     "three channels wired in": (
-        *change("backbone-answer", "nn.ModuleList(), in_chans", "nn.ModuleList(), 3"), {"maps-test": 0}),
+        *change("backbone-answer", "nn.ModuleList(), in_chans", "nn.ModuleList(), 3"), {"maps-test": 1}),
     "a stock YOLO11": (
         "detector-answer", "def wire():\n    return wb.YOLO('yolo11n.yaml')", {"detector-test": 0}),
     "changed after the training": (

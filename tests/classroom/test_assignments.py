@@ -213,11 +213,18 @@ def test_wrong_approaches_earn_exactly_their_marks(name, wrong):
             exec(compile(graded_cells(name)[question].source, question, "exec"), dict(names))
 
 
+def judge_of(compare: Any) -> Judge | None:
+    """Return the judge inside a comparison, below what gives shares around it."""
+    while compare is not None and not isinstance(compare, Judge):
+        compare = getattr(compare, "compare", None)
+    return compare
+
+
 @every
 def test_messages_name_the_call_as_the_notebook_defines_it(name):
     """What a student reads is what the student can type."""
     answers, names = load_answers(ROOT / name / "answers.py"), run(name)
-    judges = {q.id: q.compare for q in answers.QUESTIONS if isinstance(q.compare, Judge)}
+    judges = {q.id: found for q in answers.QUESTIONS if (found := judge_of(q.compare))}
     assert judges
     for question, compare in judges.items():
         called, signature = signature_of(compare.call)
