@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import MissingExtraError
 from .course import ClassroomError
 from .notebook import MAX_BYTES, Item, cells_of, digest, files_of, read_manifest, read_notebook, source_of
+from .outline import outline
+from .unwritten import FAILED, LEFT_OUT, MISSING, PASSED, WAITS, verdicts
 
 CELL_S = 600  # as long as grading lets a cell run
 CHECKING = "WORKBENCH_CHECKING"  # set in the kernel that a check starts: a cell may hold `!workbench class check a1`
-PASSED, FAILED, MISSING = "passes", "fails", "is missing"
+SIGN = {PASSED: "✓", FAILED: "✗", MISSING: "✗", LEFT_OUT: "○", WAITS: "○"}
 
 
 @dataclass(frozen=True)
@@ -24,13 +26,16 @@ class Check:
 
     Attributes:
         assignment: the name.
-        tests: visible test → (one of "passes", "fails", "is missing"; the last line of what it said).
+        tests: visible test → (one of "passes", "fails", "left out", "waits for", "is missing"; the last line of what it
+            said, or the function it waits for).
         notes: what to mend before handing in.
+        titles: visible test → what the notebook's heading calls it.
     """
 
     assignment: str
     tests: dict[str, tuple[str, str]]
     notes: list[str]
+    titles: dict[str, str] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -38,9 +43,13 @@ class Check:
         return not self.notes and all(verdict == PASSED for verdict, _ in self.tests.values())
 
     def __str__(self) -> str:
-        mark = {PASSED: "✓", FAILED: "✗", MISSING: "✗"}
-        lines = [f"{mark[v]} {name} {v}{': ' + said if said else ''}" for name, (v, said) in self.tests.items()]
+        lines = []
+        for name, (verdict, said) in self.tests.items():
+            rest = f" {said}" if verdict == WAITS else f": {said}" if said else ""
+            lines.append(f"{SIGN[verdict]} {self.titles.get(name, name)}: {verdict}{rest}")
         lines += [f"! {note}" for note in self.notes]
+        if any(verdict == WAITS for verdict, _ in self.tests.values()):
+            lines.append("what you wrote for a task that waits is graded with a right answer in the other's place")
         good = sum(v == PASSED for v, _ in self.tests.values())
         lines.append(
             f"{self.assignment}: {good} of {len(self.tests)} visible tests pass; hidden tests decide the marks"
@@ -78,7 +87,8 @@ def check(path: str | Path = ".", assignment: str = "") -> Check:
     notes += _beside(file.parent, files_of(notebook))
     found = _run(notebook, file.parent)
     tests = {i.id: found.get(i.id, (MISSING, "the cell was deleted")) for i in items if i.kind == "test"}
-    return Check(name, tests, notes)
+    titles = outline(notebook)
+    return Check(name, tests, notes, {test: titles.title(test) for test in tests})
 
 
 def _beside(folder: Path, names: list[str]) -> list[str]:
@@ -118,7 +128,7 @@ def _whole(notebook: Mapping[str, Any], items: list[Item]) -> list[str]:
 
 
 def _run(notebook: Any, folder: Path) -> dict[str, tuple[str, str]]:
-    """Return nbgrader's cell → whether it ran, and the last line of its error."""
+    """Run the notebook in place; return what each test of it says."""
     try:
         from nbclient import NotebookClient
     except ImportError:
@@ -126,9 +136,4 @@ def _run(notebook: Any, folder: Path) -> dict[str, tuple[str, str]]:
     client = NotebookClient(notebook, timeout=CELL_S, allow_errors=True, resources={"metadata": {"path": str(folder)}})
     env = {**os.environ, CHECKING: "1"}
     client.execute(stderr=subprocess.DEVNULL, env=env)  # the kernel's own remarks; a cell's go into the notebook
-    found = {}
-    for name, cell in cells_of(notebook):
-        errors = [o for o in cell.get("outputs", ()) if o.get("output_type") == "error"]
-        line = f"{errors[0]['ename']}: {errors[0]['evalue']}".rstrip(": ").splitlines()[0][:160] if errors else ""
-        found[name] = (FAILED if errors else PASSED, line)
-    return found
+    return verdicts(notebook)
