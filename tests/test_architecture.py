@@ -20,7 +20,7 @@ from workbench.backbones.registry import FAMILIES
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "workbench"
 FLOORS = {
-    "errors": 0, "settings": 0, "files": 0,
+    "errors": 0, "settings": 0, "files": 0, "machine": 0,
     "backbones": 1, "_torchvision": 1,
     "features": 2, "measure": 2,
     "yolo": 3,
@@ -96,6 +96,13 @@ def test_imports_point_down(path):
     for other in rooms_imported(path) - {room, "__version__"}:
         down = FLOORS[other] < FLOORS[room] or FLOORS[other] == 0 or (room, other) in SIDEWAYS
         assert down, f"{room} (floor {FLOORS[room]}) imports {other} (floor {FLOORS[other]})"
+
+
+@pytest.mark.parametrize("path", FILES, ids=IDS)
+def test_what_is_called_private_stays_in_its_room(path):
+    parts = (name.split(".")[1:] for name in imports(path) if name.startswith("workbench."))
+    others = {".".join(rest) for room, *rest in parts if room != room_of(path)}
+    assert not {name for name in others if re.search(r"(?:^|\.)_(?!_)", name)}
 
 
 @pytest.mark.parametrize("package", ONLY_IN)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
+from .machine import version_of
 from .settings import budget, cache_dir, own_dir
 
 DISTRIBUTION = "backbone-workbench"
@@ -112,13 +113,10 @@ def _unmet(extra: str | None) -> Iterator[tuple[str, str]]:
             continue
         if need.marker and not need.marker.evaluate({"extra": extra or ""}):
             continue
-        try:
-            version = importlib.metadata.version(need.name)
-        except importlib.metadata.PackageNotFoundError:
+        if (version := version_of(need.name)) is None:
             yield need.name, f"not installed; needed: {need.specifier or 'any version'}"
-        else:
-            if not need.specifier.contains(version, prereleases=True):
-                yield need.name, f"{version} installed; needed: {need.specifier}"
+        elif not need.specifier.contains(version, prereleases=True):
+            yield need.name, f"{version} installed; needed: {need.specifier}"
 
 
 def _which_ultralytics() -> Iterator[Finding]:
@@ -137,12 +135,9 @@ def _which_ultralytics() -> Iterator[Finding]:
         yield Finding("ultralytics", "note", f"imported from {here}", "a copy of your own, not the installed package")
     else:
         yield Finding("ultralytics", "ok", f"imported from {here}")
-    try:
-        version = importlib.metadata.version("workbench")
-    except importlib.metadata.PackageNotFoundError:
-        return
-    fix = "pip uninstall workbench, then make lab"
-    yield Finding("name clash", "broken", f"the unrelated package 'workbench' {version} is installed too", fix)
+    if (version := version_of("workbench")) is not None:
+        fix = "pip uninstall workbench, then make lab"
+        yield Finding("name clash", "broken", f"the unrelated package 'workbench' {version} is installed too", fix)
 
 
 def _torchvision() -> Iterator[Finding]:
@@ -193,9 +188,9 @@ def _folders() -> Iterator[Finding]:
 
 
 def _data() -> Iterator[Finding]:
-    from .datasets.coco128 import _cached, _places, verify_coco128
+    from .datasets.coco128 import find_coco128, verify_coco128
 
-    folder = next((p for p in _places() if p.is_dir()), None) or _cached()
+    folder = find_coco128()
     if folder is None:
         fix = "workbench data coco128 fetches it (7 MB); without it the lessons use the drawn set shapes()"
         yield Finding("coco128", "note", "not on this machine", fix)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from ..errors import WorkbenchError
+from ..errors import MissingExtraError
 from ..settings import own_dir
 
 PAGES = {  # file → heading, what it is for, code
@@ -35,7 +35,7 @@ def app(context: typer.Context) -> None:
     try:
         from voila.app import Voila
     except ImportError:
-        raise WorkbenchError("Voilà is not installed; run: pip install 'backbone-workbench[app]'") from None
+        raise MissingExtraError("Voilà", "app") from None
     folder = write_pages(own_dir() / "app")
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # the kernel of this environment, not one registered for the user
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
@@ -45,7 +45,7 @@ def app(context: typer.Context) -> None:
 def write_pages(folder: Path) -> Path:
     """Write a notebook per panel into `folder`, and return it."""
     from ..panels import __all__ as known
-    from ..panels._pages import write_page
+    from ..panels.pages import write_page
 
     folder.mkdir(parents=True, exist_ok=True)
     for name, (heading, text, code) in PAGES.items():

@@ -44,14 +44,14 @@ def coco128(held_out: bool = False, download: bool = True) -> Path:
         DataNotFoundError: absent and not to be had; the message names the ways to get it.
         WorkbenchError: a folder was found and it is not the complete coco128.
     """
-    copy = _cached()
-    for source in _places():
-        if source.is_dir():
-            copy = _private_copy(source)
-            break
-    else:
-        copy = copy or _download(download)
+    source = _original()
+    copy = _private_copy(source) if source else _cached() or _download(download)
     return (_held_out(copy) if held_out else copy) / "coco128.yaml"
+
+
+def find_coco128() -> Path | None:
+    """Return the folder of a coco128 on this machine, unchecked; None where there is none. Nothing is fetched."""
+    return _original() or _cached()
 
 
 def ultralytics_datasets_dir() -> Path | None:
@@ -66,9 +66,11 @@ def ultralytics_datasets_dir() -> Path | None:
         return None
 
 
-def _places() -> list[Path]:
-    ours, theirs = os.environ.get("WORKBENCH_DATA"), ultralytics_datasets_dir()
-    return [Path(p).expanduser() / "coco128" for p in (ours, theirs) if p]
+def _original() -> Path | None:
+    """Return the first coco128 that somebody else keeps: the one named by the environment, or ultralytics'."""
+    places = (os.environ.get("WORKBENCH_DATA"), ultralytics_datasets_dir())
+    folders = (Path(p).expanduser() / "coco128" for p in places if p)
+    return next((folder for folder in folders if folder.is_dir()), None)
 
 
 def _cached() -> Path | None:

@@ -6,11 +6,11 @@ import importlib.metadata
 import os
 import platform
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 from .. import __version__, settings
 from ..errors import WorkbenchError, did_you_mean
+from ..machine import cpu_name
 
 TITLES = {
     "00": "Start here",
@@ -54,12 +54,7 @@ def device_name() -> str:
 
     if torch.cuda.is_available():
         return f"{torch.cuda.get_device_name(0)} (cuda)"
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return f"{line.split(':', 1)[1].strip()} (cpu)"
-    return f"{platform.processor() or platform.machine()} (cpu)"
+    return f"{cpu_name()} (cpu)"
 
 
 def begin(lesson: str, *, seed: int = 0, threads: int = 1) -> None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import datetime
-import importlib.metadata
 import os
 import platform
 import re
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from .. import __version__
 from ..errors import WorkbenchError
+from ..machine import cpu_name, version_of
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 # mode → bytes from which memory is mapped afresh, bytes of free memory from which the process gives some back
@@ -52,16 +51,6 @@ def set_allocator(mode: str = "kept") -> str:
     return f"glibc, memory {mode}" if done else "default (mallopt refused)"
 
 
-def cpu_name() -> str:
-    """Return the CPU's model name."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
 def _library_version(name: str) -> str:
     """Return a version out of torch's build description, "none" where it was built without the library."""
     match = re.search(rf"{name}[^\n]*?v?(\d+\.\d+(?:\.\d+)?)", torch.__config__.show())
@@ -89,7 +78,7 @@ def environment(device: str = "cpu", **settings: Any) -> dict[str, Any]:
         "onednn": _library_version("(?:MKL-DNN|oneDNN)"),
         "mkl": _library_version("(?:oneAPI )?Math Kernel Library Version"),
         "workbench": __version__,
-        **{p: v for p in PACKAGES if (v := _version(p))},
+        **{p: v for p in PACKAGES if (v := version_of(p))},
         **settings,
         "taken": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
@@ -104,13 +93,6 @@ def environment(device: str = "cpu", **settings: Any) -> dict[str, Any]:
             "tf32": torch.backends.cudnn.allow_tf32,
         }
     return out
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def describe(env: dict[str, Any]) -> str:

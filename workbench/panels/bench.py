@@ -26,7 +26,7 @@ from ..errors import WorkbenchError
 from ..files import replace_text
 from ..measure.environment import environment
 from ..settings import data_dir
-from ._pages import write_page
+from .pages import write_page
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WAIT_MS = 180_000
