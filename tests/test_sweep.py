@@ -164,6 +164,23 @@ def test_the_table_says_what_is_noise_and_what_is_memory(data, tmp_path):
         collect(tmp_path)
 
 
+def test_a_worker_that_talks_does_not_fill_the_pipe_that_is_read_at_its_end(tmp_path):
+    chatty = f"""
+        import sys
+        from workbench.errors import WorkbenchError
+        from workbench.sweep import worker
+        def finish(*_):
+            print("a warning of some library " * 10_000)  # more than a pipe holds
+            raise WorkbenchError("what went wrong")
+        worker.finish, sys.argv = finish, ["worker", {str(tmp_path)!r}, "1"]
+        sys.exit(worker.main())
+    """
+    command = [sys.executable, "-c", textwrap.dedent(chatty)]
+    ran = subprocess.run(command, input='{"arguments": {}}', capture_output=True, text=True, timeout=120)
+    assert (ran.returncode, ran.stdout) == (2, "what went wrong\n")
+    assert ran.stderr.count("a warning of some library") == 10_000
+
+
 @pytest.mark.parametrize("arguments", [{"engine": "cloud"}, {"jobs": 0}])
 def test_what_it_cannot_run_on(data, arguments, tmp_path):
     with pytest.raises(WorkbenchError, match="expected local or ray"):

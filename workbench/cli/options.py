@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import WorkbenchError
+from ..errors import WorkbenchError, one_line
 
 if TYPE_CHECKING:
     from torch import nn
@@ -16,6 +16,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ImgSz = Annotated[str, typer.Option("--imgsz", help="Image side in pixels, or HEIGHTxWIDTH.")]
 Form = Annotated[str, typer.Option("--form", help="train (branches, BN) or deploy (merged, folded).")]
 FORMS = ("train", "deploy")
+PICTURES = (".png", ".svg", ".pdf")
 
 
 def image_size(text: str) -> int | tuple[int, int]:
@@ -33,6 +34,12 @@ def image_size(text: str) -> int | tuple[int, int]:
     return sides[0] if len(sides) == 1 else (sides[0], sides[1])
 
 
+def check_picture(path: Path | None) -> None:
+    """Refuse, before anything is computed, a picture that could not be written afterwards."""
+    if path is not None and (path.suffix not in PICTURES or not path.parent.is_dir()):
+        raise WorkbenchError(f"--plot {path}: expected a file ending in {', '.join(PICTURES)} in a folder that exists")
+
+
 def check_form(form: str) -> None:
     """Refuse a form that is neither train nor deploy."""
     if form not in FORMS:
@@ -40,16 +47,16 @@ def check_form(form: str) -> None:
 
 
 def model_of(name: str, form: str = "train") -> nn.Module:
-    """Build what `name` names: a backbone with its classifier of 1000 classes, or a detector (``….yaml``, ``….pt``).
+    """Build what `name` names: a backbone, with 1000 classes where it can, or a detector (``….yaml``, ``….pt``).
 
     Raises:
         WorkbenchError: neither, an unknown form, or a checkpoint that cannot be read.
     """
     check_form(form)
     if Path(name).suffix not in (".yaml", ".yml", ".pt"):
-        from ..backbones import create_backbone
+        from ..backbones.registry import classes_for, create_backbone
 
-        return create_backbone(name, num_classes=1000, deploy=form == "deploy").eval()
+        return create_backbone(name, num_classes=classes_for(name), deploy=form == "deploy").eval()
     model = detector(name).model.eval()
     return model.fuse(verbose=False) if form == "deploy" else model
 
@@ -60,7 +67,7 @@ def detector(name: str) -> Any:
     Raises:
         WorkbenchError: no such model, or a file that is none.
     """
-    from ..train.models import one_line, open_detector
+    from ..train.models import open_detector
 
     try:
         return open_detector(name)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import MissingExtraError, WorkbenchError, tell_interrupted
+from ..errors import MissingExtraError, WorkbenchError, first_line, tell_interrupted
 from .grid import Job, read_grid
 from .table import Table, collect
 from .worker import finish
@@ -167,7 +167,7 @@ def _ray(
             try:
                 reason = ray.get(ready[0])
             except ray.exceptions.RayError as e:
-                reason = str(e).splitlines()[0]
+                reason = first_line(e)
             if reason:
                 failed[label] = reason
             progress(label, "failed" if reason else "finished")

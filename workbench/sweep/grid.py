@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from ..errors import DataNotFoundError, WorkbenchError, did_you_mean
+from ..errors import DataNotFoundError, WorkbenchError, did_you_mean, one_line
 from ..train import get_preset
 from ..train.models import model_name
 
@@ -115,7 +115,7 @@ def _load(source: str | Path | Mapping[str, Any]) -> Mapping[str, Any]:
     try:
         given = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as e:
-        raise WorkbenchError(f"{path} is not readable YAML ({' '.join(str(e).split())[:120]})") from e
+        raise WorkbenchError(f"{path} is not readable YAML ({one_line(e, 120)})") from e
     if not isinstance(given, Mapping):
         raise WorkbenchError(f"{path} holds no mapping; a grid has lists under backbones, hosts, scales, seeds, data")
     return given

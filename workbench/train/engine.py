@@ -13,14 +13,14 @@ import torch
 import yaml
 
 from .. import settings as process
-from ..errors import WorkbenchError, tell_interrupted
+from ..errors import WorkbenchError, one_line, tell_interrupted
 from ..files import replace_text
 from ..yolo import RTDETR
 from ..yolo.arguments import check_arguments
 from ..yolo.data import DatasetReport, check_imgsz, verify_dataset
 from .control import clear
 from .environment import environment
-from .models import model_name, one_line, open_detector, start_from
+from .models import model_name, open_detector, start_from
 from .preflight import check_resources, clear_folder, prepare_folder
 from .presets import get_preset
 from .run import RECORD, SUMMARY, TRAIN_IS_VAL, Run, named_metrics, quiet_ultralytics

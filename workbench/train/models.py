@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..errors import WorkbenchError
+from ..errors import WorkbenchError, one_line
 from ..yolo import RTDETR, YOLO
 from ..yolo.hosts import host_scales, yaml_name
 from ..yolo.weights import load_backbone
@@ -69,12 +69,3 @@ def start_from(detector: Any, weights: str | Path) -> dict[str, Any]:
         return {}
     open_detector(path)  # a file that cannot be read is found out here
     return {"pretrained": str(path)}  # read again when the network has its final number of classes
-
-
-def one_line(error: BaseException) -> str:
-    r"""Return an exception's message on one line, at most 300 characters.
-
-    >>> one_line(ValueError("first\n  second")), one_line(KeyboardInterrupt())
-    ('first second', 'KeyboardInterrupt')
-    """
-    return " ".join(str(error).split())[:300] or type(error).__name__

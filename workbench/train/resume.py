@@ -11,6 +11,10 @@ from .run import Run
 from .watch import PREVIOUS
 
 
+class NoCheckpointError(WorkbenchError):
+    """An unfinished run has nothing to go on from: only a new start helps."""
+
+
 def prepare_resume(run: Run) -> tuple[Path, int]:
     """Return the checkpoint to go on from and the number of epochs it has done; tidy what a kill left behind.
 
@@ -18,7 +22,8 @@ def prepare_resume(run: Run) -> tuple[Path, int]:
     epochs they belong to are trained again.
 
     Raises:
-        WorkbenchError: the run is finished, or no checkpoint can be read.
+        WorkbenchError: the run is finished.
+        NoCheckpointError: no checkpoint can be read.
     """
     if run.status == "finished":
         raise WorkbenchError(
@@ -31,7 +36,9 @@ def prepare_resume(run: Run) -> tuple[Path, int]:
         spare = run.last.with_name(PREVIOUS)
         done = _epochs_done(spare)
         if done is None:
-            raise WorkbenchError(f"{run.folder} has no readable checkpoint, it stopped in its first epoch; train again")
+            raise NoCheckpointError(
+                f"{run.folder} has no readable checkpoint, it stopped in its first epoch; train again"
+            )
         os.replace(spare, run.last)
     if done == 0:  # stripped: the run ended and was killed while it said so
         done = run.record["epochs"]
