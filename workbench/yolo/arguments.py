@@ -7,7 +7,7 @@ from typing import Any
 
 from ultralytics.cfg import DEFAULT_CFG_DICT, get_cfg
 
-from ..errors import WorkbenchError, did_you_mean
+from ..errors import WorkbenchError, did_you_mean, one_line
 
 
 def check_arguments(arguments: Mapping[str, Any]) -> None:
@@ -28,4 +28,4 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
     try:
         get_cfg(overrides=dict(arguments))
     except (TypeError, ValueError) as e:
-        raise WorkbenchError(" ".join(str(e).split())) from e
+        raise WorkbenchError(one_line(e, 600)) from e

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..backbones.contract import STRIDES
 from ..measure import set_allocator
 from ..settings import set_threads
 from . import install, uninstall
@@ -93,7 +94,7 @@ class FreeMaps(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         b, _, h, w = x.shape
-        return [x.new_zeros(b, c, h // s, w // s) for c, s in zip(self.channels, (4, 8, 16, 32), strict=True)]
+        return [x.new_zeros(b, c, h // s, w // s) for c, s in zip(self.channels, STRIDES, strict=True)]
 
 
 def _seconds(work: Callable[[], None], repeat: int = 1) -> float:

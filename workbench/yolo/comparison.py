@@ -155,14 +155,14 @@ def row(name: str, conditions: Conditions, timing: Latency | None = None) -> dic
     c = conditions
     cached = name == STOCK or family_of(name) is not None  # one of yours may have changed since
     known = (_costs if cached else _costs.__wrapped__)(name, c.form, c.imgsz, c.batch, c.host, c.scale)
-    row = {"name": name, **known, "intensity": 2 * known["macs"] / known["bytes_moved"]}
-    row["channels"] = None if name == STOCK else (_channels if cached else _channels.__wrapped__)(name)
-    row["top1"] = PUBLISHED[name][0].top1 if name in PUBLISHED else None
-    row |= dict.fromkeys(("latency_ms", "low_ms", "high_ms", "gmacs_per_s", "n"))
+    found = {"name": name, **known, "intensity": 2 * known["macs"] / known["bytes_moved"]}
+    found["channels"] = None if name == STOCK else (_channels if cached else _channels.__wrapped__)(name)
+    found["top1"] = PUBLISHED[name][0].top1 if name in PUBLISHED else None
+    found |= dict.fromkeys(("latency_ms", "low_ms", "high_ms", "gmacs_per_s", "n"))
     if timing is not None and name in timing.names and (s := timing.summary(name)).n:
-        row |= {"latency_ms": 1e3 * s.median_s, "low_ms": 1e3 * s.q1_s, "high_ms": 1e3 * s.q3_s, "n": s.n}
-        row["gmacs_per_s"] = known["macs"] / s.median_s / 1e9
-    return row
+        found |= {"latency_ms": 1e3 * s.median_s, "low_ms": 1e3 * s.q1_s, "high_ms": 1e3 * s.q3_s, "n": s.n}
+        found["gmacs_per_s"] = known["macs"] / s.median_s / 1e9
+    return found
 
 
 @functools.lru_cache(maxsize=256)

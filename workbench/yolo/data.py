@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 from ultralytics.utils import DATASETS_DIR
 
-from ..errors import DataNotFoundError, WorkbenchError
+from ..errors import DataNotFoundError, WorkbenchError, one_line
 
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 STRIDE = 32  # of P5, the coarsest level: a detector's input side is a multiple of it
@@ -108,7 +108,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as e:
-        raise WorkbenchError(f"{path} is not readable YAML ({' '.join(str(e).split())}); correct it") from e
+        raise WorkbenchError(f"{path} is not readable YAML ({one_line(e)}); correct it") from e
     if not isinstance(config, dict):
         raise WorkbenchError(f"{path} holds no mapping; a dataset YAML has the keys train, val and names")
     return config

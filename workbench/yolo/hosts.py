@@ -17,9 +17,10 @@ from ultralytics.nn import tasks as ultralytics_tasks
 from ultralytics.utils import YAML
 from ultralytics.utils.checks import check_yaml
 
+from ..backbones.contract import STRIDES
 from ..backbones.registry import is_backbone, unknown
 from ..errors import WorkbenchError, did_you_mean
-from .rows import SLOTS, STRIDES, Row, build, config_of_row, reads, rows_of
+from .rows import SLOTS, Row, build, config_of_row, reads, rows_of
 
 # every host is tested; "-seg", "-pose" and "-obb" are the other tasks' heads
 _FAMILIES = ("yolo11", "yolov8", "yolo12", "yolo26")

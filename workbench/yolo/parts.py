@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
@@ -54,9 +55,8 @@ def parts(detector: Any, x: Tensor) -> dict[str, tuple[Part, Any]]:
         WorkbenchError: not a detection network.
     """
     inner = getattr(detector, "model", None)
-    network: Any = (
-        inner if isinstance(inner, nn.Module) and not isinstance(inner, nn.Sequential) else detector
-    )  # of YOLO(…)
+    of_yolo = isinstance(inner, nn.Module) and not isinstance(inner, nn.Sequential)  # a network's own is its rows
+    network: Any = inner if of_yolo else detector
     rows: Any = getattr(network, "model", None)
     cfg: Any = getattr(network, "yaml", None)
     if not isinstance(rows, nn.Sequential) or not isinstance(cfg, dict) or "head" not in cfg:
@@ -68,7 +68,7 @@ def parts(detector: Any, x: Tensor) -> dict[str, tuple[Part, Any]]:
     first_neck = len(layers) - len(cfg["head"])
     if any(isinstance(row, BackboneLayer) for row in layers[first_neck:]):
         raise WorkbenchError("the backbone stands in the YAML's head section; move its row into the section backbone")
-    ranges = {"backbone": (0, first_neck), "neck": (first_neck, last), "head": (last, last + 1)}
+    ranges = dict(zip(PARTS, itertools.pairwise((0, first_neck, last, last + 1)), strict=True))
     with torch.no_grad():
         outputs = Part(layers, {}, list(range(len(layers)))).eval()(x)
     cut = {}

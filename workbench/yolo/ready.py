@@ -15,9 +15,9 @@ import yaml
 from ..files import replace_text
 from .hosts import detector_yaml, read_host
 from .mapping import layer_map
+from .names import CFG
 from .rows import SLOTS, is_backbone_row, numbered, rows_of
 
-CFG = Path(__file__).parent / "cfg"
 READY = tuple(
     (host, backbone, scale)
     for host, scale in (("yolo11", "n"), ("yolov8", "n"), ("rtdetr-l", "l"))

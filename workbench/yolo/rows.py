@@ -16,11 +16,11 @@ import torch
 from ultralytics.nn import tasks as ultralytics_tasks
 from ultralytics.utils import LOGGER
 
+from ..backbones.contract import STRIDES
 from ..backbones.registry import create_backbone, family_of, is_backbone, list_backbones
 from ..errors import WorkbenchError, did_you_mean
 
 SLOTS = 5  # layer numbers one backbone row takes: itself, P2, P3, P4, P5
-STRIDES = (4, 8, 16, 32)
 RESERVED = ("num_classes", "in_chans", "deploy", "weights")  # the detector decides these, not the row
 
 Row = list[Any]  # [from, repeats, module, args]

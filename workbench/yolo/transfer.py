@@ -84,9 +84,7 @@ def transfer(
         drawn = untouched.get(layer.spec["name"])
         if drawn is not None and layer.equals(drawn):
             layer.forget_touch()
-    if report is None:
-        return None
-    if verbose:
+    if report is not None and verbose:
         LOGGER.info(report)
     return report
 

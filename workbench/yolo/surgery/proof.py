@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from ...errors import WorkbenchError
 
@@ -161,14 +162,6 @@ class Comparison:
     __repr__ = __str__
 
 
-def _tensors(output: object) -> list[Tensor]:
-    """Return every tensor in a detector's nested output, in order."""
-    if isinstance(output, Tensor):
-        return [output]
-    parts = output.values() if isinstance(output, Mapping) else output if isinstance(output, list | tuple) else ()
-    return [t for part in parts for t in _tensors(part)]
-
-
 def _gap(a: Tensor, b: Tensor) -> float:
     """Return the largest difference as a share of the largest value; NaN and another shape count as all of it."""
     if a.shape != b.shape or torch.equal(a, b):
@@ -192,7 +185,7 @@ def compare(
     for side in imgsz:
         x = torch.rand(1, 3, side, side, generator=generator)  # (1, 3, H, W)
         with torch.no_grad():
-            a, b = (_tensors(m.eval()(x)) for m in both)
+            a, b = ([t for t in tree_leaves(m.eval()(x)) if isinstance(t, Tensor)] for m in both)
         gaps[side] = max(_gap(s, t) for s, t in zip(a, b, strict=True) if s.numel())
     for m, mode in zip(both, was_training, strict=True):
         m.train(mode)
