@@ -5,7 +5,6 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 import workbench as wb
@@ -351,8 +350,6 @@ def test_layer_cam_on_a_classifier_has_the_image_s_size():
     assert 0 <= cam.min() <= cam.max() <= 1
     assert not cam.requires_grad
     assert all(p.grad is None for p in m.parameters())
-    a = capture(m, x, "P4")["P4"]
-    assert F.interpolate(a, (64, 96)).shape[2:] == cam.shape
 
 
 @pytest.mark.parametrize(

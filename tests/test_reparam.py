@@ -222,13 +222,20 @@ def test_bn_without_affine_folds_and_without_statistics_is_left():
 @pytest.mark.parametrize("bias", list(itertools.product([True, False], repeat=2)))
 @torch.no_grad()
 def test_a_convolution_and_a_pointwise_one_merge(bias):
-    first = nn.Conv2d(6, 10, 3, stride=2, padding=0, groups=2, bias=bias[0]).double()
-    second = nn.Conv2d(10, 4, 1, bias=bias[1]).double()
+    first, second = nn.Conv2d(6, 10, 3, stride=2, bias=bias[0]).double(), nn.Conv2d(10, 4, 1, bias=bias[1]).double()
     x = torch.randn(2, 6, 11, 9).double()
-    if first.groups == 1:
-        assert relative(merge_convs(first, second)(x), second(first(x))) < 1e-12
-    dense = nn.Conv2d(6, 10, 3, stride=2, bias=bias[0]).double()
-    assert relative(merge_convs(dense, second)(x), second(dense(x))) < 1e-12
+    assert relative(merge_convs(first, second)(x), second(first(x))) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [({"groups": 2}, {}), ({}, {"groups": 2}), ({}, {"kernel_size": 3}), ({}, {"stride": 2})],
+    ids=["grouped first", "grouped second", "3×3 second", "strided second"],
+)
+def test_what_does_not_merge_is_refused_rather_than_merged_wrongly(first, second):
+    pair = nn.Conv2d(6, 10, 3, **first), nn.Conv2d(10, 4, **{"kernel_size": 1, **second})
+    with pytest.raises(ValueError, match="do not merge"):
+        merge_convs(*pair)
 
 
 BLOCKS = [

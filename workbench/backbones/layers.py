@@ -134,9 +134,18 @@ def fold_conv_bn(conv: nn.Conv2d, bn: nn.BatchNorm2d) -> nn.Conv2d:
 def merge_convs(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
     """Return one convolution that equals `first` and then the 1×1 convolution `second`: W = W₂W₁, b = W₂b₁ + b₂.
 
+    Args:
+        first: any convolution without groups; its kernel, stride and padding are the result's.
+        second: 1×1, stride 1, without groups.
+
+    Raises:
+        ValueError: the two do not merge in this way.
+
     >>> merge_convs(nn.Conv2d(3, 8, 4, 4), nn.Conv2d(8, 16, 1))
     Conv2d(3, 16, kernel_size=(4, 4), stride=(4, 4))
     """
+    if (first.groups, second.groups, *second.kernel_size, *second.stride) != (1,) * 6:
+        raise ValueError(f"{first} and {second} do not merge; expected no groups, and a second one of 1×1, stride 1")
     wide = torch.promote_types(first.weight.dtype, torch.float32)
     outer = second.weight.detach()[:, :, 0, 0].to(wide)  # (C_out, C_mid)
     weight = torch.einsum("om,mikl->oikl", outer, first.weight.detach().to(wide))  # (C_out, C_in, k, k)
