@@ -183,7 +183,7 @@ def test_curves_name_each_run_once_and_apart():
     assert texts(ax) == ["starnet_s1", "yolo11n"]
     assert ax.texts[0].get_position()[1] < ax.texts[1].get_position()[1], "two names at one height would overlap"
     assert ax.texts[0].get_color() == FAMILY_COLOUR["starnet"]
-    with pytest.raises(ValueError, match="no curve to draw"):
+    with pytest.raises(WorkbenchError, match="no curve to draw"):
         plots.training_curves({"empty": []})
 
 

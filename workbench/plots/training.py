@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..errors import WorkbenchError
 from .style import FAMILY_COLOUR, PALETTE, axes
 
 if TYPE_CHECKING:
@@ -34,12 +35,12 @@ def training_curves(
         ax: to draw into.
 
     Raises:
-        ValueError: no run has a row.
+        WorkbenchError: no run has a row.
     """
     ax = axes(ax, figsize=(5.2, 3.2))
     drawn = {label: rows for label, rows in runs.items() if rows}
     if not drawn:
-        raise ValueError("no run has a finished epoch; there is no curve to draw")
+        raise WorkbenchError("no run has a finished epoch; there is no curve to draw")
     ends = []
     for i, (name, curves) in enumerate(_by_seed(drawn).items()):
         colour, dash = run_colour(name, i), DASHES[i % 4]
