@@ -364,7 +364,7 @@ print("UNSHARE", libc.unshare(0x10000000), "MOUNT", libc.mount(b"none", b"/tmp",
 """
 
 CASES = {
-    "blank": Case(unsolved, NONE, "NotImplementedError"),
+    "blank": Case(unsolved, NONE, "left out"),
     "syntax error": Case(answer("roofline-answer", "def roofline_ms(:\n"), {"roofline-test": 0}, "there is no roofline_ms"),
     "sys.exit": Case(extra("import sys\nsys.exit(0)")),
     "endless loop in a cell": Case(extra("while True:\n    pass"), shown="stopped after"),

@@ -103,7 +103,27 @@ def test_what_each_earns_and_why(graded):
     bob = Record.load(graded.autograded("bob", "a1"))
     assert bob.questions["double-test"].message == "that is the square — double(1): expected 2, came 1"
     assert bob.questions["total-test"].message == "right, with the earlier answers put right"
+    assert {s: [m.put_right for m in Record.load(graded.autograded(s, "a1")).questions.values()] for s in BOOKS} == {
+        "ada": [False, False], "bob": [False, True], "cem": [False, False],
+    }  # fmt: skip
+    assert Record.load(graded.autograded("cem", "a1")).questions["total-test"].message == "left out"
     assert gradebook(graded) == {s: (sum(p), 10.0) for s, p in EARNED.items()}
+
+
+@sandboxed
+def test_what_is_not_written_is_said_so(tmp_path):
+    """The function itself is left out; one that only calls it is judged with it, right or wrong."""
+    course = small.course(tmp_path / "course")
+    unwritten = "def double(x):\n    raise NotImplementedError()"
+    small.hand_in(course, "right", small.notebook(double=unwritten))
+    wrong = "def total(xs):\n    return sum(double(x) for x in xs) + 1"
+    small.hand_in(course, "wrong", small.notebook(double=unwritten, total=wrong))
+    found = {s: [(m.points, m.message, m.put_right) for m in r.questions.values()] for s, r in grade(course).items()}
+    assert found["right"] == [(0, "left out", False), (3, "right, with the earlier answers put right", True)]
+    double, (points_, message, put_right) = found["wrong"]
+    assert double == (0, "left out", False)
+    assert (points_, put_right) == (0, True)
+    assert message.startswith("wrong, with the earlier answers put right; total(")
 
 
 @sandboxed

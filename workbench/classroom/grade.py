@@ -14,9 +14,9 @@ from ..errors import did_you_mean
 from . import pool
 from .course import ClassroomError, Course
 from .gradebook import merge
+from .handed import checksum
 from .notebook import items_of, read_notebook
 from .record import Mark, Record
-from .submission import checksum
 from .walls import Limits, require
 from .worker import Job
 

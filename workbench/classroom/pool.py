@@ -20,7 +20,7 @@ from typing import Any
 
 from ..errors import MissingExtraError
 from .course import ClassroomError, Course
-from .submission import COMPANIONS, checksum
+from .handed import COMPANIONS, checksum
 from .worker import Job, write
 
 TRIES = 3  # of a submission whose process was killed

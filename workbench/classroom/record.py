@@ -18,11 +18,13 @@ class Mark:
     Attributes:
         points, of: earned, and the most it can earn.
         message: one line for the student; never shows a hidden test.
+        put_right: whether it was judged with right answers in the place of earlier ones, which are wrong or missing.
     """
 
     points: float
     of: float
     message: str
+    put_right: bool = False
 
 
 @dataclass(frozen=True)

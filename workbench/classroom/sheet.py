@@ -16,6 +16,7 @@ from typing import Any
 from .answers import Question
 from .course import ClassroomError
 from .notebook import items_of, meta_of, read_manifest, read_notebook, source_of
+from .unwritten import STUB, defined
 
 HIDDEN = re.compile(r"[^\n]*### BEGIN HIDDEN TESTS.*?### END HIDDEN TESTS[^\n]*\n?", re.S)
 MAX_CELLS = 500
@@ -127,8 +128,9 @@ def _place(steps: Sequence[Step], master: Master, name: str) -> int:
 def attempted(steps: Sequence[Step], master: Master, question: Question) -> bool:
     """Return whether a question's own cell holds more than what was handed out."""
     source = next((s.source for s in steps if s.id == master.answer_of(question.id)), "")
-    own = function_in(source, question.call) or source
-    return bool(own.strip()) and "raise NotImplementedError" not in own
+    functions = defined(source)
+    stubs = [functions[question.call]] if question.call in functions else functions.values()
+    return bool(source.strip()) and not any(stubs) and not re.search(rf"^raise {STUB}", source, re.M)
 
 
 def function_in(source: str, name: str) -> str:

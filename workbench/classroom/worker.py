@@ -19,8 +19,9 @@ from pathlib import Path
 from ..errors import WorkbenchError
 from ..files import replace_text
 from .course import ClassroomError, Course
+from .handed import checksum
 from .record import Record
-from .submission import Grader, checksum
+from .submission import Grader
 from .walls import Limits
 
 
