@@ -82,9 +82,8 @@ def test_what_counts_as_tried(a1, source, tried):
 
 def test_an_earlier_wrong_answer_is_replaced_and_nothing_later_is_shown(a1):
     master, questions = a1
-    book = small.notebook(
-        double="def double(x):\n    return x", total="def total(xs):\n    return sum(map(double, xs))"
-    )
+    total = "def total(xs):\n    return sum(map(double, xs))"
+    book = small.notebook(double="def double(x):\n    return x", total=total)
     steps = sheet(book, master, CALLS)
     wrong = list(questions.values())
     cells = repaired(steps, master, questions["total-test"], wrong)
