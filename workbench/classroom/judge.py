@@ -24,6 +24,12 @@ class Near(NamedTuple):
     message: str
 
 
+class Raises(NamedTuple):
+    """In the place of a known mistake's result: the call raises, with these words."""
+
+    words: str
+
+
 def difference(
     came: Any, wanted: Any, what: str = "the result", rel: float = 1e-4, unit: str = "", parts: Sequence[str] = ()
 ) -> str | None:
@@ -43,6 +49,8 @@ def difference(
     'the count: expected an int, came float'
     >>> difference((1, [2, 3]), [1, (2, 3)]) is None
     True
+    >>> difference(Failed("RuntimeError: sizes must match"), Raises("must match")) is None
+    True
     >>> difference((4, 30), (4, 25), "cost(8)", parts=("parameters", "MACs"))
     'cost(8): MACs: expected 25, came 30'
     >>> difference({"weight": 1, "offset": 0}, {"weight": 1, "bias": 0}, "fold(4)")
@@ -51,6 +59,9 @@ def difference(
     'channels(8): expected [8, 16, 32], came [8, 16, 24]'
     """
     torch = sys.modules.get("torch")  # where nobody has imported it, nothing wanted is a tensor
+    if isinstance(wanted, Raises):
+        raised = isinstance(came, Failed) and wanted.words in came.error
+        return None if raised else f"{what}: expected an error with {wanted.words!r}"
     if isinstance(came, Failed):
         return f"{what}: your function raised {came.error}"
     if torch is not None and isinstance(wanted, torch.Tensor):
