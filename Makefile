@@ -20,7 +20,7 @@ help:
 	@echo "make coverage   which lines of workbench/ the tests reach; records it in data/results"
 	@echo "make mutation   whether the tests notice small wrong changes, a sample; half an hour"
 	@echo "make check      ruff, nbstripout and mypy only"
-	@echo "make bench      the plug, our backbones against timm's, whether the intervals hold, grading, training; 40 minutes"
+	@echo "make bench      plug, ruler, grading, training, sweep; 40 minutes   (ARGS=\"ruler --run 2\")"
 	@echo "make bench-ui   how long the eye waits for a panel, in a real browser"
 	@echo "make e2e        the tests that drive a real browser"
 	@echo "make book       every lesson, run, as pages in site/ that need no network"
@@ -50,12 +50,7 @@ check: $(VENV)/.test
 	@$(BIN)/python .ci/suite.py --only check $(ARGS)
 
 bench: $(VENV)/.test
-	@$(BIN)/python -m workbench.yolo.bench
-	@$(BIN)/python -m workbench.measure.bench $(ARGS)
-	@$(BIN)/python -m workbench.classroom.bench
-	@data=$$($(BIN)/python -m workbench data coco128 || $(BIN)/python -m workbench data shapes) && \
-	  $(BIN)/python -m workbench.train.bench --data "$$data"
-	@$(BIN)/python -m workbench.sweep.bench --data "$$($(BIN)/python -m workbench data shapes)"
+	@$(BIN)/python .ci/bench.py $(ARGS)
 
 bench-ui: $(VENV)/.test
 	@$(BIN)/python -m workbench.panels.bench $(ARGS)

@@ -152,7 +152,7 @@ def test_the_selftest_counts_what_the_intervals_hold(monkeypatch):
         seeds.append(seed)
         assert [fn(torch.zeros(1, 32, 4, 4)).shape for fn in made.values()] == [(1, 32, 4, 4)] * 3
         pair = {"again": SimpleNamespace(low=low, high=high), "more": SimpleNamespace(low=more)}
-        return SimpleNamespace(ratio=pair.__getitem__)
+        return SimpleNamespace(ratio=pair.__getitem__, ending="complete")
 
     monkeypatch.setattr(selftest, "latency", latency)
     monkeypatch.setattr(selftest.time, "sleep", lambda _: None)
@@ -160,6 +160,25 @@ def test_the_selftest_counts_what_the_intervals_hold(monkeypatch):
     assert [(r["loaded"], r["trials"], r["covered"], r["slower"]) for r in rows] == [(False, 4, 3, 1), (True, 4, 3, 1)]
     assert seeds == [0, 1, 2, 3] * 2
     assert selftest.image().shape == (1, 32, 28, 28)
+
+
+@pytest.mark.parametrize("section", ["selftest", "star", "rivals"])
+def test_ctrl_c_ends_the_benchmark_and_not_only_the_measurement(monkeypatch, tmp_path, section):
+    """`latency` answers Ctrl-C with the rounds it has; no benchmark goes on to its next measurement then."""
+    calls = []
+
+    def latency(made, **_):
+        calls.append(list(made))
+        return SimpleNamespace(ending="cancelled")
+
+    monkeypatch.setattr(bench, "latency", latency)
+    monkeypatch.setattr(selftest, "latency", latency)
+    monkeypatch.setattr(bench, "roofline", lambda **_: SimpleNamespace(measured=None, peak_gflops=1.0))
+    monkeypatch.setattr(sys, "argv", ["bench", section, "--out", str(tmp_path)])
+    with pytest.raises(KeyboardInterrupt):
+        bench.main()
+    assert len(calls) == 1
+    assert not list(tmp_path.iterdir()), "a measurement cut short is not recorded"
 
 
 # ------------------------------------------------------------------ the plug's

@@ -26,7 +26,7 @@ from .published import published
 from .rivals import ours, theirs
 from .roofline import roofline
 from .runtimes import available
-from .selftest import image, selftest, work
+from .selftest import image, selftest, whole, work
 from .tables import text_table
 from .timing import Latency
 
@@ -65,10 +65,10 @@ def rivals(
     for batch, threads in settings:
         for name in names:
             rounds, budget = (25, 60.0) if batch == 1 else (9, 90.0)
-            result = latency(
+            result = whole(latency(
                 candidates(name), imgsz=224, batch=batch, threads=threads, rounds=rounds, budget_s=budget,
                 baseline="timm train", count=False, progress=False, seed=run,
-            )  # fmt: skip
+            ))  # fmt: skip
             env = dict(result.env)
             rows += [_row(result, run, name, batch, threads, label) for label in result.names]
             print(f"run {run}: {name}, batch {batch}, {threads} thread(s): {result.ending}", flush=True)
@@ -167,7 +167,7 @@ def star(
     for runtime in ("eager", *(r for r in available() if r == "onnxruntime")):
         for name in names:
             made = {f: factory(f"workbench.measure.rivals:{f}", name, runtime=runtime) for f in ("summed", "ours")}
-            result = latency(made, imgsz=224, count=False, progress=False, budget_s=30, seed=run)
+            result = whole(latency(made, imgsz=224, count=False, progress=False, budget_s=30, seed=run))
             r, env = result.ratio("ours", "summed"), dict(result.env)
             paper = [printed.get((p, name)) for p in ("StarNet, table of comparisons", "StarNet, sum instead of star")]
             rows.append({
@@ -244,6 +244,8 @@ def main() -> None:
         print(text_table(list(found[0]), [list(row.values()) for row in found], "StarNet: the star against a sum"))
     if "rivals" in sections:
         roof = roofline(threads=1, progress=False)
+        if roof.measured:
+            whole(roof.measured)
         rows, env = rivals(options.run)
         env |= {"peak_gflops_1_thread": roof.peak_gflops}
         save(options.out / "bench_rivals", rows, options.run, env, _command("rivals"))
