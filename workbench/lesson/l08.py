@@ -1,78 +1,19 @@
-"""Checks of lesson 08, wiring YOLO11: the learner's lines are put into a copy of ``tasks.py`` in place of ours."""
+"""Checks of lesson 08, wiring YOLO11: detectors built by a ``tasks.py`` with the learner's lines in it."""
 
 from __future__ import annotations
 
 import copy
 import tempfile
-import textwrap
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import torch
 
-from .exercises import NotAttempted, exercise, expect, expect_equal, expect_function, expect_tensor, fresh
+from .exercises import exercise, expect, expect_equal, expect_function, expect_tensor, fresh
 from .quiz import Question, questions
-
-OURS = {  # exercise → (indent, the lines of the finished surgery that the learner's replace)
-    "width": (12, "c2 = [0, *(level.channels for level in backbone.feature_info)]\n"),
-    "shift": (
-        8,
-        "if backbone is not None:\n    ch.extend(c2)\n    shift += len(c2) - 1\nelse:\n    ch.append(c2)\n",
-    ),
-    "forward": (
-        12,
-        """\
-for x in [None, *m(x)] if hasattr(m, "width_list") else [m(x)]:  # run
-    i = len(y)
-    y.append(x if i in self.save else None)  # save output
-    if i in embed:
-        embeddings.append(torch.nn.functional.adaptive_avg_pool2d(x, (1, 1)).squeeze(-1).squeeze(-1))
-        if i == max_idx:
-            return torch.unbind(torch.cat(embeddings, 1), dim=0)
-""",
-    ),
-}
-AFTER = {"forward": "        return x\n\n    def _predict_augment(self, x):\n"}  # RT-DETR's loop has the same lines
-
-
-def _replaced(tasks: ModuleType, piece: str, lines: str) -> ModuleType:
-    """Put the learner's lines in place of ours."""
-    from ..yolo import surgery
-
-    indent, ours = OURS[piece]
-    tail = AFTER.get(piece, "")
-    old, new = (textwrap.indent(textwrap.dedent(t).strip("\n") + "\n", " " * indent) + tail for t in (ours, lines))
-    return tasks if old == new else surgery.edit(tasks, old, new)
-
-
-def _tasks_with(piece: str, lines: Any) -> ModuleType:
-    """Return the finished surgery as a module, with the learner's lines for one of the exercises."""
-    from ..yolo import surgery
-
-    expect(isinstance(lines, str), f"expected your lines of code as one string, came {type(lines).__name__}")
-    if "..." in lines:
-        raise NotAttempted
-    with tempfile.TemporaryDirectory() as folder:
-        return _replaced(surgery.copy_tasks(folder, "tasks_of_yours", surgery.STEPS), piece, lines)
-
-
-def with_your_lines(work: Path, steps: Sequence[str], **lines: Any) -> tuple[ModuleType, list[str]]:
-    """Return a copy of ``tasks.py`` with these steps made by the learner's lines, and which of them those were.
-
-    Args:
-        work: folder of the copy.
-        steps: of the surgery.
-        **lines: exercise (``width``, ``shift``, ``forward``) → the answer; ours stand in where it is still ``...``.
-    """
-    from ..yolo import surgery
-
-    tasks = surgery.copy_tasks(work, "tasks_of_yours", steps)
-    yours = [piece for piece, answer in lines.items() if isinstance(answer, str) and "..." not in answer]
-    for piece in yours:
-        tasks = _replaced(tasks, piece, lines[piece])
-    return tasks, yours
+from .your_lines import tasks_with
+from .your_lines import with_your_lines as with_your_lines  # the notebook takes it from here
 
 
 def _detector(base: int, before: int = 0, more: int = 0) -> dict[str, Any]:
@@ -120,7 +61,7 @@ def _expect_detector(tasks: ModuleType, cfg: dict[str, Any]) -> Any:
     },
 )
 def _width_list(answer: Any) -> None:
-    tasks = _tasks_with("width", answer)
+    tasks = tasks_with("width", answer)
     base = _any_width()
     layers, _ = tasks.parse_model(copy.deepcopy({**_detector(base), "head": []}), ch=3, verbose=False)
     widths = list(layers[0].width_list)
@@ -143,7 +84,7 @@ def _width_list(answer: Any) -> None:
     },
 )
 def _shift(answer: Any) -> None:
-    tasks = _tasks_with("shift", answer)
+    tasks = tasks_with("shift", answer)
     for before in (0, 1, 2):
         cfg, where = _detector(_any_width(), before), f"with {before} rows before the backbone"
         layers, save = tasks.parse_model(copy.deepcopy(cfg), ch=3, verbose=False)
@@ -186,7 +127,7 @@ for x in outputs:
 def _forward(answer: Any) -> None:
     from ..yolo import surgery
 
-    tasks = _tasks_with("forward", answer)
+    tasks = tasks_with("forward", answer)
     with tempfile.TemporaryDirectory() as folder:
         finished = surgery.copy_tasks(folder, "tasks_finished", surgery.STEPS)
     x = torch.rand(2, 3, 64, 64, generator=fresh())  # (B, 3, H, W)
