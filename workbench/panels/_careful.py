@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import ipywidgets as widgets
 
-from ..errors import WorkbenchError
+from ..errors import WorkbenchError, did_you_mean
 from ._reason import reason
 from ._scene import escape
 
@@ -17,6 +17,12 @@ from ._scene import escape
 def alert(line: str) -> str:
     """Return the HTML of a line that says what cannot be done; a screen reader reads it out."""
     return f'<div role="alert" style="color:#8a3b00"><b>Not possible:</b> {escape(line)}</div>'
+
+
+def no_control(panel: str, name: str, known: Iterable[str]) -> WorkbenchError:
+    """Return the error for a control that a panel does not have, with the nearest names."""
+    hint = did_you_mean(name, known := list(known)) or f"; it has {', '.join(known)}"
+    return WorkbenchError(f"{panel} has no control {name!r}{hint}")
 
 
 def put(name: str, control: Any, value: Any) -> None:
@@ -63,6 +69,22 @@ class ByHand:
     def _put_back(self, snapshot: Any) -> None:
         for name, value in snapshot.items():
             self.controls[name].value = value
+
+    def _by_call(self, work: Callable[[], None]) -> None:
+        """Do what a cell asks for; when it is refused everything is as before, and the cell is told.
+
+        Raises:
+            WorkbenchError: from `work`.
+        """
+        before, self._busy = self._snapshot(), True
+        try:
+            work()
+        except WorkbenchError:
+            self._put_back(before)
+            raise
+        finally:
+            self._busy = False
+        self._good, self.message.value = self._snapshot(), ""
 
     def _by_hand(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Do what a hand asks for; never raise into the front end."""

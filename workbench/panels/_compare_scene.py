@@ -12,11 +12,14 @@ from typing import Any
 import anywidget
 import torch
 import traitlets
+from matplotlib.figure import Figure
 
 from ..errors import WorkbenchError
-from ..measure.environment import cpu_name, describe
+from ..machine import cpu_name
+from ..measure.environment import describe
 from ..measure.rounds import Progress
 from ..measure.timing import Latency
+from ..plots.compare import comparison_scatter
 from ..plots.style import family_colour, family_marker
 from ..yolo.comparison import STOCK, Conditions, row, time_together
 from . import _compare as pure
@@ -157,6 +160,16 @@ def scene(shown: Shown, x: pure.Field, y: pure.Field, log: tuple[bool, bool], di
         "corner": f"{c.form}, {c.imgsz} px, batch {c.batch}, {c.place}",
         "words": pure.describe(shown.rows, len(shown.hidden), x, y, shown.front),
     }  # fmt: skip
+
+
+def figure_of(shown: Shown, x: pure.Field, y: pure.Field, log: tuple[bool, bool]) -> Figure:
+    """Return the scatter as a figure."""
+    figure = Figure(figsize=(8.4, 4.8), layout="constrained")
+    ax, c = figure.add_subplot(), shown.conditions
+    comparison_scatter(points(shown, x, y), x.title, y.title, front=shown.front, log=log, ax=ax)
+    ax.set_title(f"{c.form} form, {c.imgsz} px, batch {c.batch}, {c.place}", fontsize=10)
+    figure.text(0.01, 0.005, shown.taken, fontsize=6, color="#6b6b6b")
+    return figure
 
 
 def stands(name: str, c: Conditions) -> bool:

@@ -12,8 +12,8 @@ from typing import Any
 import ipywidgets as widgets
 from matplotlib.figure import Figure
 
-from ..errors import WorkbenchError, did_you_mean
-from ._careful import alert, put
+from ..errors import WorkbenchError
+from ._careful import alert, no_control, put
 from ._frame import Frame, as_png, png_of
 from ._reason import reason
 
@@ -83,8 +83,7 @@ class LessonPanel:
         try:
             for name, value in values.items():
                 if name not in self.controls:
-                    hint = did_you_mean(name, self.controls) or f"; it has {', '.join(self.controls)}"
-                    raise WorkbenchError(f"the panel has no control {name!r}{hint}")
+                    raise no_control("the panel", name, self.controls)
                 put(name, self.controls[name], value)
             self._update(strict=True)
         except WorkbenchError:

@@ -50,6 +50,11 @@ def count_images(images: str) -> int:
     return 100 if images == SHAPES else len(dataset(images).val.images)
 
 
+def is_image(images: str, uploads: Mapping[str, bytes]) -> bool:
+    """Return whether a choice of images is a single one, a file or an upload, and no set."""
+    return images in uploads or (images not in (SHAPES, COCO) and Path(images).suffix.lower() not in (".yaml", ".yml"))
+
+
 def read_picture(images: str, index: int, side: int, uploads: Mapping[str, bytes]) -> Picture:
     """Return one image with its truth.
 
@@ -60,7 +65,7 @@ def read_picture(images: str, index: int, side: int, uploads: Mapping[str, bytes
         scene = shapes_scene(index, "val", imgsz=side)
         names = tuple(SHAPE_NAMES[int(c)] for c in scene.labels)
         return Picture((SHAPES, side, index), scene.image, scene.boxes, names, True)
-    if images in uploads or (Path(images).suffix.lower() not in (".yaml", ".yml") and images != COCO):
+    if is_image(images, uploads):
         try:
             pixels, full = _read(uploads.get(images, images))
         except WorkbenchError as e:

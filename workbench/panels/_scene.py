@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -70,5 +71,5 @@ def thumbnail(image: Any, side: int = 56) -> np.ndarray:
 
 
 def escape(text: str) -> str:
-    """Return text for HTML."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """Return text to stand between two tags of HTML, where quotes may stay quotes."""
+    return html.escape(text, quote=False)

@@ -10,24 +10,20 @@ from typing import Any
 import ipywidgets as widgets
 from matplotlib.figure import Figure
 
-from ..errors import WorkbenchError, did_you_mean
+from ..errors import WorkbenchError
 from ..files import replace_text
+from ..measure.backbones import DEFAULT
 from ..measure.progress import text as progress_text
 from ..measure.rounds import Progress
-from ..plots.compare import comparison_scatter
 from ..yolo.comparison import Conditions, check_names
 from ..yolo.hosts import read_host
 from . import _compare as pure
-from ._careful import Careful, put
+from ._careful import Careful, no_control, put
 from ._compare_controls import ALONE, CONDITIONS, VIEW, WRAP, Ticks, make_controls
-from ._compare_scene import CompareCanvas, Networks, Shown, data_url, points, scene, stands
+from ._compare_scene import CompareCanvas, Networks, Shown, data_url, figure_of, scene, stands
 from ._frame import Frame, as_png, png_of
 from ._scene import escape
 
-DEFAULT = (
-    *("fasternet_t0", "fasternet_t1", "starnet_s1", "starnet_s4"),
-    *("mobileone_s0", "mobileone_s1", "vanillanet_5", "vanillanet_6"),
-)
 BUTTONS = {
     "measure": "time everything shown in one interleaved run",
     "cancel": "stop measuring and keep what is done",
@@ -142,14 +138,7 @@ class Compare(Careful):
 
     def static(self) -> Figure:
         """Return the scatter as a figure, for a reader without a kernel."""
-        figure = Figure(figsize=(8.4, 4.8), layout="constrained")
-        x, y, log = self._axes()
-        ax = figure.add_subplot()
-        comparison_scatter(points(self.result, x, y), x.title, y.title, front=self.result.front, log=log, ax=ax)
-        c = self.result.conditions
-        ax.set_title(f"{c.form} form, {c.imgsz} px, batch {c.batch}, {c.place}", fontsize=10)
-        figure.text(0.01, 0.005, self.result.taken, fontsize=6, color="#6b6b6b")
-        return figure
+        return figure_of(self.result, *self._axes())
 
     # --- reacting ---
 
@@ -158,8 +147,7 @@ class Compare(Careful):
             if name == "names":
                 self.ticks.set(check_names(value, Conditions(host="yolo11")))  # "stock" waits for a host
             elif name not in self.controls:
-                hint = did_you_mean(name, self.controls) or f"; it has names, {', '.join(self.controls)}"
-                raise WorkbenchError(f"Compare has no control {name!r}{hint}")
+                raise no_control("Compare", name, ("names", *self.controls))
             else:
                 put(name, self.controls[name], ALONE if name == "host" and value is None else value)
 

@@ -11,13 +11,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ..errors import WorkbenchError, did_you_mean
+from ..errors import WorkbenchError
 from ..plots.features import png
-from ._careful import ByHand, put
+from ._careful import ByHand, no_control, put
 from ._detections import Found, Recorded, detectors, verdict
 from ._detections_controls import ALL, LEGEND, NONE, make_controls
 from ._frame import Frame, as_png, png_of
-from ._pictures import COCO, SHAPES, Picture, count_images, read_picture
+from ._pictures import SHAPES, Picture, count_images, is_image, read_picture
 from ._reason import reason
 from ._scene import escape
 from ._verdicts import DetectionCanvas, facts, figure_of, maps_at, sentence, side_of, truth_view, view_of
@@ -109,33 +109,27 @@ class Detections(ByHand):
             WorkbenchError: an unknown control, a value it cannot take, or an image that cannot be shown; the panel is
                 then as before.
         """
-        before, self._busy = self._snapshot(), True
-        try:
-            try:
-                for name in sorted(values, key=[*self.controls, *values].index):
-                    if name == "miss" and values[name] is not None:
-                        self._update()  # which objects are missed depends on all others
-                    self._put(name, values[name])
-                self._update()
-                self._look()
-            except WorkbenchError:
-                self._put_back(before)
-                raise
-        finally:
-            self._busy = False
-        self._good, self.message.value = self._snapshot(), ""
+
+        def work() -> None:
+            for name in sorted(values, key=[*self.controls, *values].index):
+                if name == "miss" and values[name] is not None:
+                    self._update()  # which objects are missed depends on all others
+                self._put(name, values[name])
+            self._update()
+            self._look()
+
+        self._by_call(work)
         return self
 
     def _put(self, name: str, value: Any) -> None:
         if name not in self.controls:
-            hint = did_you_mean(name, self.controls) or f"; it has {', '.join(self.controls)}"
-            raise WorkbenchError(f"Detections has no control {name!r}{hint}")
+            raise no_control("Detections", name, self.controls)
         control = self.controls[name]
         if name == "images":
             value = str(value)
             if value not in control.options and Path(value).expanduser().is_file():
                 control.options = (*control.options, value)
-            own = value in control.options and value != SHAPES and not self._is_image(value)
+            own = value in control.options and value != SHAPES and not is_image(value, self._uploads)
             self.controls["index"].max = (count_images(value) if own else self._recorded or count_images(SHAPES)) - 1
         if name == "only" and isinstance(value, str) and value != ALL:
             known = {n for p in [self._picture] if p for n in p.names} | set(control.options)
@@ -184,19 +178,15 @@ class Detections(ByHand):
         if isinstance(pair, list | tuple) and str(tuple(pair)) in options:
             self.controls["miss"].value = options[str(tuple(pair))]
 
-    def _is_image(self, images: str) -> bool:
-        return images in self._uploads or (
-            images not in (SHAPES, COCO) and Path(images).suffix not in (".yaml", ".yml")
-        )
-
     def _update(self) -> None:
         c = self.controls
-        asked = (c["images"].value, 0 if self._is_image(c["images"].value) else c["index"].value)
+        single = is_image(c["images"].value, self._uploads)
+        asked = (c["images"].value, 0 if single else c["index"].value)
         if asked != self._asked:
             self._read, self._asked = read_picture(*asked, self.side, self._uploads), asked
         assert self._read is not None
         picture = self._read
-        c["index"].disabled = self._is_image(c["images"].value)
+        c["index"].disabled = single
         if self._picture is None or picture.key != self._picture.key:
             self._picture, self._found = picture, {}
             step = max(1, math.ceil(max(picture.pixels.shape[:2]) / SHOWN_SIDE))

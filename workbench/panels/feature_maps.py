@@ -9,9 +9,8 @@ from typing import Any
 import ipywidgets as widgets
 from matplotlib.figure import Figure
 
-from ..errors import WorkbenchError, did_you_mean
 from ..plots.features import feature_grid, png, sheet
-from ._careful import ByHand, put
+from ._careful import ByHand, no_control, put
 from ._frame import Frame, as_png
 from ._maps import STAGE, View, networks, read_image, views
 from ._maps_controls import ROWS, WRAP, make_controls
@@ -114,18 +113,13 @@ class FeatureMaps(ByHand):
             WorkbenchError: an unknown control, a value it cannot take, or nothing that can be shown; the panel is then
                 as before.
         """
-        before, self._busy = self._snapshot(), True
-        try:
-            try:
-                for name, value in values.items():
-                    self._put(name, value)
-                self._update()
-            except WorkbenchError:
-                self._put_back(before)
-                raise
-        finally:
-            self._busy = False
-        self._good, self.message.value = self._snapshot(), ""
+
+        def work() -> None:
+            for name, value in values.items():
+                self._put(name, value)
+            self._update()
+
+        self._by_call(work)
         return self
 
     def _put(self, name: str, value: Any) -> None:
@@ -134,8 +128,7 @@ class FeatureMaps(ByHand):
         elif name == "pinned":
             self._pinned = [int(c) for c in value]
         elif name not in self.controls:
-            hint = did_you_mean(name, self.controls) or f"; it has {', '.join(self.controls)}"
-            raise WorkbenchError(f"FeatureMaps has no control {name!r}{hint}")
+            raise no_control("FeatureMaps", name, self.controls)
         else:
             control = self.controls[name]
             if name == "image" and isinstance(value, str | Path) and Path(value).expanduser().is_file():

@@ -12,6 +12,7 @@ from ..measure.latency import latency
 from ..measure.operators import FOUR, LAYERS, OPERATORS, OperatorTable, candidate
 from ..measure.runtimes import available
 from ..plots.latency import achieved_rates, latency_bars
+from ._careful import no_control, put
 from ._lesson import LessonPanel
 
 WIDTHS = (16, 32, 64, 96, 192, 384, 768)
@@ -51,8 +52,8 @@ class OperatorLab(LessonPanel):
         }
         for name, value in state.items():
             if name not in controls:
-                raise WorkbenchError(f"OperatorLab has no control {name!r}; it has {', '.join(controls)}")
-            controls[name].value = value
+                raise no_control("OperatorLab", name, controls)
+            put(name, controls[name], value)
         super().__init__(controls, self._measure, _draw, _say, (9.2, 3.8))
 
     def _measure(

@@ -13,11 +13,11 @@ from typing import Any
 import ipywidgets as widgets
 from matplotlib.figure import Figure
 
-from ..errors import WorkbenchError, did_you_mean
+from ..errors import WorkbenchError
 from ..plots.training import training_curves
 from ..train.control import request
 from ..train.run import Run
-from ._careful import alert, put
+from ._careful import alert, no_control, put
 from ._frame import Frame, as_png, png_of
 from ._reason import reason
 from ._runs import Rows, facts, gather, line
@@ -192,8 +192,7 @@ class Training:
 
     def _put(self, name: str, value: Any) -> None:
         if name not in self.controls:
-            hint = did_you_mean(name, self.controls) or f"; it has {', '.join(self.controls)}"
-            raise WorkbenchError(f"Training has no control {name!r}{hint}")
+            raise no_control("Training", name, self.controls)
         put(name, self.controls[name], value)
 
     def _changed(self, _change: Any) -> None:

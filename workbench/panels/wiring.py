@@ -14,7 +14,7 @@ from ..yolo.hosts import HOSTS, read_host
 from ..yolo.rows import SLOTS
 from ..yolo.wiring import Layer, wiring
 from ..yolo.wiring import Wiring as Result
-from ._careful import alert
+from ._careful import alert, no_control
 from ._frame import Frame
 from ._reason import reason
 
@@ -78,8 +78,7 @@ class Wiring:
         before = {name: control.value for name, control in self.controls.items()}
         for name in values:
             if name not in self.controls:
-                hint = did_you_mean(name, self.controls) or f"; it has {', '.join(self.controls)}"
-                raise WorkbenchError(f"the panel has no control {name!r}{hint}")
+                raise no_control("the panel", name, self.controls)
         self._silent = True
         try:
             for name in ("host", "scale", "backbone"):  # the host decides which scales there are
