@@ -115,7 +115,7 @@ def _load(source: str | Path | Mapping[str, Any]) -> Mapping[str, Any]:
     try:
         given = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as e:
-        raise WorkbenchError(f"{path} is not readable YAML ({one_line(e, 120)})") from e
+        raise WorkbenchError(f"{path} is not readable YAML ({one_line(e)})") from e
     if not isinstance(given, Mapping):
         raise WorkbenchError(f"{path} holds no mapping; a grid has lists under backbones, hosts, scales, seeds, data")
     return given
