@@ -9,6 +9,7 @@ import pytest
 
 from workbench import lesson
 from workbench.errors import WorkbenchError
+from workbench.lesson import mistakes
 from workbench.lesson.exercises import exercises
 from workbench.lesson.quiz import checkpoint_of
 
@@ -41,12 +42,22 @@ def test_notebook_and_checks_name_the_same_exercises(number):
 
 
 @pytest.mark.parametrize(("number", "key", "name"), WRONG)
-def test_wrong_answers_fail(number, key, name):
+def test_wrong_answers_fail(number, key, name, monkeypatch):
     start(number)
+    monkeypatch.setattr(mistakes, "PATIENCE_S", 0.2)  # some checks build detectors
     with pytest.raises(AssertionError, match="hint: ") as caught:
         lesson.check(key, exercises(number)[key].wrong[name])
-    assert key in str(caught.value)
+    said = str(caught.value)
+    assert key in said
+    assert ("this mistake: " not in said) or f"this mistake: {name}\n" in said, "a mistake is named, and it is another"
     assert lesson.progress()["exercises"] == {key: "wrong"}
+
+
+@pytest.mark.parametrize("name", exercises("02")["ex-block-params"].wrong)
+def test_a_wrong_answer_is_told_its_mistake(name):
+    start("02")
+    with pytest.raises(AssertionError, match=f"this mistake: {name}"):
+        lesson.check("ex-block-params", exercises("02")["ex-block-params"].wrong[name])
 
 
 @each

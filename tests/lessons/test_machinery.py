@@ -131,8 +131,33 @@ class TestCheck:
         assert lesson.progress()["exercises"] == {"ex-twice": "passed"}
 
     def test_wrong_says_expected_came_and_hint(self, twice):
-        with pytest.raises(AssertionError, match=r"double of 1: expected 2, came 1\n  hint: add it to itself"):
+        match = r"double of 1: expected 2, came 1, 2 times too small\n  hint: add it to itself"
+        with pytest.raises(AssertionError, match=match):  # "same" and "square" both give 1 of 1: neither is named
             lesson.check("ex-twice", lambda n: n)
+
+    def test_a_named_mistake_is_recognised(self, twice):
+        with pytest.raises(
+            AssertionError, match=r"came 0\.5, .*\n  the same comes out with this mistake: half\n  hint: "
+        ):
+            lesson.check("ex-twice", lambda n: n * 0.5)
+        with pytest.raises(AssertionError, match=r"came 7, 3\.5 times too large\n  hint: "):
+            lesson.check("ex-twice", lambda n: 7 * n)
+
+    def test_a_check_leaves_the_global_seed_alone_and_draws_anew(self):
+        seen = []
+
+        def run(answer):
+            seen.append((torch.rand(1).item(), torch.rand(1, generator=ex.fresh()).item()))
+
+        run.__module__ = "workbench.lesson.l99"
+        ex.exercise("ex-draw", hint="", wrong={name: name for name in "abc"})(run)
+        torch.manual_seed(1)
+        expected = torch.rand(2)
+        torch.manual_seed(1)
+        first = torch.rand(1)
+        lesson.check("ex-draw", 0), lesson.check("ex-draw", 0)
+        assert torch.equal(torch.cat((first, torch.rand(1))), expected)
+        assert len({*seen[0], *seen[1]}) == 4
 
     def test_an_error_in_the_answer_is_a_wrong_answer(self, twice):
         with pytest.raises(AssertionError, match="raised ZeroDivisionError") as caught:

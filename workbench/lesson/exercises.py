@@ -40,6 +40,8 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import WorkbenchError, did_you_mean
+from .mistakes import as_text, draws, recognise, times
+from .mistakes import fresh as fresh  # lessons take it from here
 from .session import current
 
 if TYPE_CHECKING:
@@ -109,13 +111,6 @@ def exercises(lesson: str) -> dict[str, Exercise]:
     return _EXERCISES.setdefault(lesson, {})
 
 
-def fresh() -> torch.Generator:
-    """Return a random generator with a new seed, so that a check sees other input each time and global seeds stay."""
-    import torch
-
-    return torch.Generator().manual_seed(secrets.randbits(31))
-
-
 def check(key: str, answer: Any = ...) -> None:
     """Check an answer: print "not attempted" or ✓, or raise ``AssertionError`` with expected, came and a hint.
 
@@ -128,23 +123,33 @@ def check(key: str, answer: Any = ...) -> None:
     if key not in known:
         began = "" if state.lesson else "; run lesson.begin(…) first"
         raise WorkbenchError(f"lesson {state.lesson or '—'} has no exercise {key!r}{began or did_you_mean(key, known)}")
-    ex = known[key]
+    ex, seed = known[key], secrets.randbits(63)
     try:
-        complaint = ex.run(_guard(answer))
+        complaint, cause = _complaint(ex, answer, seed)
     except NotAttempted:
         state.exercises[key] = "not attempted"
         print(f"… {key}: not attempted")
         return
-    except AssertionError as e:
-        complaint = str(e) or "the answer is not right"
-    except Exception as e:  # the learner's code failed, or returned something the check could not read
-        state.exercises[key] = "wrong"
-        raise WrongAnswer(f"✗ {key}: your answer raised {type(e).__name__}: {e}\n  hint: {ex.hint}") from e
     if complaint:
         state.exercises[key] = "wrong"
-        raise WrongAnswer(f"✗ {key}: {complaint}\n  hint: {ex.hint}") from None
+        named = recognise(complaint, lambda wrong: _complaint(ex, wrong, seed)[0], ex.wrong)
+        same = f"\n  the same comes out with this mistake: {named}" if named else ""
+        raise WrongAnswer(f"✗ {key}: {complaint}{same}\n  hint: {ex.hint}") from cause
     state.exercises[key] = "passed"
     print(f"✓ {key}" + (f": {ex.ok}" if ex.ok else ""))
+
+
+def _complaint(ex: Exercise, answer: Any, seed: int) -> tuple[str, Exception | None]:
+    """Return what the check says of an answer, "" if it is right, and the error that the answer itself raised."""
+    try:
+        with draws(seed):
+            return ex.run(_guard(answer)) or "", None
+    except NotAttempted:
+        raise
+    except AssertionError as e:
+        return str(e) or "the answer is not right", None
+    except Exception as e:  # the learner's code failed, or returned something the check could not read
+        return f"your answer raised {type(e).__name__}: {e}", e
 
 
 def _is_stub(code: CodeType) -> bool:
@@ -214,7 +219,7 @@ def expect_equal(came: Any, expected: Any, what: str = "the answer", rel: float 
     elif isinstance(expected, int | float):
         number = expect_number(came, what)
         close = number == expected if rel == 0 else math.isclose(number, expected, rel_tol=rel)
-        expect(close, f"{what}: expected {expected:,.6g}, came {number:,.6g}")
+        expect(close, f"{what}: expected {as_text(expected)}, came {as_text(number)}{times(number, expected)}")
     elif isinstance(expected, Sequence):
         expect(isinstance(came, Sequence) and not isinstance(came, str), f"{what}: expected a sequence, came {came!r}")
         same = len(came) == len(expected)
@@ -235,5 +240,10 @@ def expect_tensor(came: Any, expected: torch.Tensor, what: str = "the output", r
     shapes = tuple(came.shape), tuple(expected.shape)
     expect(shapes[0] == shapes[1], f"{what}: expected shape {shapes[1]}, came {shapes[0]}")
     scale = max(expected.abs().max().item(), 1e-12)
-    off = (came.detach().to(expected.dtype) - expected).abs().max().item() / scale
-    expect(off <= rel, f"{what}: shape is right, values are off by {off:.1%} of the largest (allowed {rel:.2%})")
+    apart = (came.detach().to(expected.dtype) - expected).abs()
+    off = apart.max().item() / scale
+    if off <= rel:
+        return
+    at = tuple(int(i) for i in torch.unravel_index(apart.argmax(), apart.shape))
+    where = f"; farthest at {list(at)}: expected {expected[at].item():.4g}, came {came[at].item():.4g}" if at else ""
+    expect(False, f"{what}: the shape is right, values are off by {off:.1%} of the largest (allowed {rel:.1g}){where}")
