@@ -101,6 +101,8 @@ def test_from_an_archive_to_marks(here, tmp_path, capsys):
 
     table, figure = tmp_path / "marks.csv", tmp_path / "marks.png"
     assert main(["class", "marks", "a1", "--csv", str(table), "--plot", str(figure), "--by-hand"]) == 0
+    said = capsys.readouterr().out
+    assert f"read the texts in {here.root / 'by_hand' / 'a1.html'}\nenter marks in" in said
     rows = list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8-sig"))))
     assert sorted(float(r["by tests"]) for r in rows) == [0.0, FULL]
     assert {r["name"] for r in rows} >= {"Ada Lovelace"}
@@ -112,12 +114,14 @@ def test_from_an_archive_to_marks(here, tmp_path, capsys):
     assert main(["class", "feedback", "a1"]) == 0
     assert "a1: 2 pages" in capsys.readouterr().out
     page = (here.feedback(ada, "a1") / "a1.html").read_text()
-    assert "<b>19 of 20 points</b>" in page
+    assert '<p class="total">19 of 20 points</p>' in page
+    assert "1 · MACs of any convolution" in page
+    assert "notebooks/01_cost_of_a_convolution.ipynb" in page
     assert "&lt;b&gt;clear&lt;/b&gt; &amp; short" in page
     assert not re.search("https?:|HIDDEN|BEGIN SOLUTION", page)
     empty = next((here.feedback(r["student"], "a1") / "a1.html").read_text() for r in rows if r["student"] != ada)
-    assert empty.count("✗ 0 of") == 8
-    assert "<b>0 of 15 points; 5 more points not read yet</b>" in empty
+    assert empty.count("○ 0 of") == empty.count("left out") == 8
+    assert '<p class="total">0 of 15 points; 5 more points not read yet</p>' in empty
     assert "=cmd|x" in empty
 
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 
 from .course import ClassroomError
 from .notebook import MAX_BYTES
 
 ENGINE = 2  # counts changes of grading that make older records stale
+MONTHS = (
+    "January", "February", "March", "April", "May", "June",
+    "July", "August", "September", "October", "November", "December",
+)  # fmt: skip
 COMPANIONS = (".safetensors", ".png", ".jpg", ".jpeg", ".csv", ".txt", ".md")
 
 
@@ -55,6 +60,31 @@ def stamp(folder: Path) -> str | None:
         return line(path.read_text(encoding="utf-8")[:100], 40) or None if _regular(path) else None
     except (OSError, UnicodeDecodeError):
         return None
+
+
+def moment(stamp: str) -> datetime | None:
+    """Return a time stamp as local time; nbgrader's are in UTC. None for a text that is none.
+
+    >>> moment("2026-11-28 09:15:00.250000 UTC").astimezone(UTC).isoformat()
+    '2026-11-28T09:15:00.250000+00:00'
+    >>> moment("yesterday") is None
+    True
+    """
+    try:
+        found = datetime.fromisoformat(stamp.strip().removesuffix(" UTC"))
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone()
+    except (ValueError, OverflowError):
+        return None
+
+
+def in_words(stamp: str) -> str:
+    """Return a time stamp as people write local time; a text that is none stays as it is.
+
+    >>> in_words("2026-11-15 12:15:00.250000 UTC").startswith("15 November 2026, "), in_words("yesterday")
+    (True, 'yesterday')
+    """
+    when = moment(stamp)
+    return f"{when.day} {MONTHS[when.month - 1]} {when.year}, {when:%H:%M}" if when else stamp
 
 
 def checksum(folder: Path, source: Path, name: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .archives import Incoming
 from .course import Course
+from .handed import moment
 from .ledger import FOLDER
 from .lms import Owner
 
@@ -174,7 +175,7 @@ class Shelf:
 def read_stamp(path: Path) -> datetime | None:
     """Return nbgrader's time stamp as local time; None where there is none."""
     try:
-        text = path.read_text(encoding="utf-8").strip().removesuffix(" UTC")
-        return datetime.fromisoformat(text).replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
+        found = moment(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+    return found.replace(tzinfo=None) if found else None

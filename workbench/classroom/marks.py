@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..measure.tables import text_table
 from .course import MARKS, ClassroomError, Course
 from .ledger import late_students
 from .notebook import Item, items_of, read_notebook
+from .outline import Outline, outline
 from .record import Record
 from .roster import Roster
-from .table import read_table, table_text, write_table
+from .table import columns_of, read_table, table_text, write_table
 
 BY_HAND = "by_hand"  # folder of the tables in which people enter what people mark
 COLUMNS = ("student", "name", "points", "comment")
@@ -51,11 +52,13 @@ class Marks:
     Attributes:
         questions: the graded cells, in the notebook's order; kind "test" or "text".
         lines: one per student, sorted.
+        outline: what the notebook's headings call them.
     """
 
     assignment: str
     questions: tuple[Item, ...]
     lines: tuple[Line, ...]
+    outline: Outline = field(default_factory=lambda: Outline({}, {}, ()))
 
     @property
     def graded(self) -> list[Line]:
@@ -138,7 +141,7 @@ def read_marks(course: Course, assignment: str) -> Marks:
         status = record.status if record else status
         points, comment = given.get(student, (None, ""))
         lines.append(Line(student, roster.name_of(student), status, student in late, record, points, comment))
-    return Marks(assignment, questions, tuple(lines))
+    return Marks(assignment, questions, tuple(lines), outline(notebook))
 
 
 def by_hand_path(course: Course, assignment: str) -> Path:
@@ -170,7 +173,14 @@ def read_by_hand(course: Course, assignment: str, most: float) -> dict[str, tupl
 
 
 def write_by_hand(course: Course, marks: Marks) -> Path:
-    """Write the table for marks by hand: what was entered stays, students who are new get an empty row."""
+    """Write the table for marks by hand: what was entered stays, columns of your own too; new students get a row."""
+    path = by_hand_path(course, marks.assignment)
+    own = [c for c in columns_of(path) if c and c not in COLUMNS]
+    kept = {row["student"].strip(): [row[c] for c in own] for row in _rows_of(path, own)}
     entered = [x for x in marks.lines if x.record is not None or x.by_hand is not None or x.comment]
-    rows = [(x.student, x.name, x.by_hand, x.comment) for x in entered]
-    return write_table(by_hand_path(course, marks.assignment), COLUMNS, rows, mark=True)
+    rows = [(x.student, x.name, x.by_hand, x.comment, *kept.get(x.student, [""] * len(own))) for x in entered]
+    return write_table(path, [*COLUMNS, *own], rows, mark=True)
+
+
+def _rows_of(path: Path, own: list[str]) -> list[dict[str, str]]:
+    return read_table(path, ("student",), optional=own) if own else []

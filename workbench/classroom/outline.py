@@ -13,6 +13,7 @@ from .notebook import items_of, meta_of, source_of
 
 LESSONS = Path(__file__).resolve().parents[2] / "notebooks"
 HEADING = re.compile(r"^##[ \t]+(.+?)[ \t]*$", re.M)
+TOP = re.compile(r"^#[ \t]+(.+?)[ \t]*$", re.M)
 POINTS = re.compile(r"[ \t]*\([\d.]+ points?\b[^)]*\)$")
 NEEDS = re.compile(r"^Needs: ([^·\n]*)", re.M)
 
@@ -25,11 +26,13 @@ class Outline:
         titles: ``grade_id`` of a graded cell → what people call it; where a task has several tests, each says which.
         sections: ``grade_id`` of any of nbgrader's cells → the number of the heading that it stands under.
         lessons: two digits of each lesson that the assignment names.
+        name: of the whole, as its first heading has it; "" where it has none.
     """
 
     titles: dict[str, str]
     sections: dict[str, int]
     lessons: tuple[str, ...]
+    name: str = ""
 
     def title(self, name: str) -> str:
         """Return what people call a graded cell; its own name where no heading stands above it."""
@@ -58,7 +61,7 @@ def outline(notebook: Mapping[str, Any]) -> Outline:
     ('1 · MACs of conv', ('01', '02'))
     """
     kinds = {i.id: i.kind for i in items_of(notebook)}
-    headings, sections, needs = [""], dict[str, int](), ""
+    headings, sections, needs, whole = [""], dict[str, int](), "", ""
     cells = notebook.get("cells")
     for cell in cells if isinstance(cells, list) else []:
         if not isinstance(cell, Mapping):
@@ -66,6 +69,7 @@ def outline(notebook: Mapping[str, Any]) -> Outline:
         if cell.get("cell_type") == "markdown":
             text = source_of(cell)
             headings += [POINTS.sub("", h).replace("`", "") for h in HEADING.findall(text)]
+            whole = whole or (top[1].replace("`", "") if (top := TOP.search(text)) else "")
             needs = needs or (found[1] if (found := NEEDS.search(text)) else "")
         if name := str(meta_of(cell).get("grade_id", "")):
             sections[name] = len(headings) - 1
@@ -75,7 +79,7 @@ def outline(notebook: Mapping[str, Any]) -> Outline:
     for name in (n for n in graded if headings[sections[n]]):
         several = kinds[name] == "test" and tests[sections[name]] > 1
         titles[name] = headings[sections[name]] + (f": {short(name)}" if several else "")
-    return Outline(titles, sections, tuple(dict.fromkeys(re.findall(r"\b\d\d\b", needs))))
+    return Outline(titles, sections, tuple(dict.fromkeys(re.findall(r"\b\d\d\b", needs))), whole)
 
 
 def lesson_names(numbers: Sequence[str], folder: Path = LESSONS) -> list[str]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .submission import Grader
 
 MAX_STARTS = 5
+PUT_RIGHT = ", with the earlier answers put right"
 WAITS = "calls a function that is not written yet"
 
 
@@ -158,4 +159,4 @@ class Play:
 
 def _with_others_right(verdict: Verdict) -> str:
     share = "right" if verdict.fraction == 1 else "partly right" if verdict.fraction else "wrong"
-    return line(f"{share}, with the earlier answers put right{'' if verdict.fraction == 1 else f'; {verdict.message}'}")
+    return line(f"{share}{PUT_RIGHT}{'' if verdict.fraction == 1 else f'; {verdict.message}'}")

@@ -53,6 +53,16 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[obje
     return path
 
 
+def columns_of(path: Path) -> list[str]:
+    """Return the columns of a table as a spreadsheet may have saved it; none where there is no such file."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        head = stream.readline()
+    apart = ";" if head.count(";") > head.count(",") else ","
+    return [bare(c) for c in next(csv.reader([head], delimiter=apart), [])]
+
+
 def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> list[dict[str, str]]:
     """Return the rows as `write_table` was given them; a spreadsheet may have saved the file since.
 

@@ -97,6 +97,7 @@ def marks(
     """Show the marks by question; as CSV and as a figure where wanted."""
     from ..classroom import Course
     from ..classroom.marks import read_marks, write_by_hand
+    from ..classroom.reading import write_reading
 
     course = Course.here()
     found = read_marks(course, assignment)
@@ -104,6 +105,7 @@ def marks(
     if csv is not None:
         replace_text(csv, "\ufeff" + found.to_csv())  # spreadsheets read UTF-8 only with this mark
     if by_hand:
+        print(f"read the texts in {write_reading(course, found)}")
         print(f"enter marks in {write_by_hand(course, found)}")
     if plot is not None:
         _draw(found, plot)
