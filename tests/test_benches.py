@@ -188,13 +188,11 @@ def test_the_plug_is_in_again_after_its_benchmark_and_nothing_of_it_stays():
     from workbench.yolo import bench as plug
     from workbench.yolo import tasks
 
-    r = plug.overhead(rounds=3)
+    r = plug.overhead(rounds=5)
     assert set(tasks._theirs) == {p.name for p in tasks.PATCHES}, "the plug is in again"
-    assert 0 < r.low <= r.median <= r.high
-    assert "n = 3" in str(r)
-    built = plug.building("starnet_s050", rounds=2)
-    assert built.median > 0
-    assert "starnet_s050" in built.what
+    assert 0 < r.low <= r.ratio <= r.high
+    assert r.n == 5
+    assert plug.building("starnet_s050", rounds=1).ratio > 0
     assert not hasattr(plug.ultralytics_tasks, "FreeMaps")
     maps = plug.FreeMaps([1, 2, 3, 4])(torch.zeros(2, 3, 64, 32))
     assert [tuple(m.shape) for m in maps] == [(2, 1, 16, 8), (2, 2, 8, 4), (2, 3, 4, 2), (2, 4, 2, 1)]
@@ -208,9 +206,9 @@ def test_each_goes_first_by_turns_and_the_ratio_is_ours_over_theirs():
     def side(name: str, seconds: float):
         return lambda: order.append(name) or seconds
 
-    r = plug._ratio("x", side("ours", 3.0), side("theirs", 2.0), rounds=4)
-    assert (r.low, r.median, r.high) == (1.5, 1.5, 1.5)
-    assert order == ["ours", "theirs"] + ["theirs", "ours", "ours", "theirs"] * 2
+    r = plug._ratio(side("ours", 3.0), side("theirs", 2.0), rounds=6)
+    assert (r.low, r.ratio, r.high, r.n) == (pytest.approx(1.5), pytest.approx(1.5), pytest.approx(1.5), 6)
+    assert order == ["ours", "theirs"] + ["theirs", "ours", "ours", "theirs"] * 3
 
 
 # ------------------------------------------------------------------ the line that says how long

@@ -8,17 +8,16 @@ and the host's own neck and head on maps that cost nothing.
 from __future__ import annotations
 
 import copy
-import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..backbones.contract import STRIDES
-from ..measure import set_allocator
+from ..measure import Ratio, paired_ratio, set_allocator
+from ..measure.stats import Sample
 from ..settings import set_threads
 from . import install, uninstall
 from .hosts import detector_yaml
@@ -27,20 +26,6 @@ from .tasks import ultralytics_tasks
 
 BACKBONES = ("fasternet_t0", "starnet_s1", "mobileone_s0")
 ROUNDS = 41
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """The median of a ratio over interleaved rounds, with its quartiles."""
-
-    what: str
-    median: float
-    low: float
-    high: float
-    rounds: int
-
-    def __str__(self) -> str:
-        return f"{self.what:<58} {self.median:.3f}  (quartiles {self.low:.3f} to {self.high:.3f}, n = {self.rounds})"
 
 
 def overhead(rounds: int = ROUNDS) -> Ratio:
@@ -59,7 +44,7 @@ def overhead(rounds: int = ROUNDS) -> Ratio:
         finally:
             install()
 
-    return _ratio("yolo11n forward, plug in / plug out", lambda: _seconds(forward, 3), without, rounds)
+    return _ratio(lambda: _seconds(forward, 3), without, rounds)
 
 
 def building(backbone: str, rounds: int = ROUNDS) -> Ratio:
@@ -82,7 +67,7 @@ def building(backbone: str, rounds: int = ROUNDS) -> Ratio:
     def parts() -> float:
         return _seconds(alone) + _seconds(lambda: detector(rest))
 
-    return _ratio(f"building yolo11n-{backbone} / its parts", lambda: _seconds(lambda: detector(cfg)), parts, rounds)
+    return _ratio(lambda: _seconds(lambda: detector(cfg)), parts, rounds)
 
 
 class FreeMaps(nn.Module):
@@ -104,20 +89,32 @@ def _seconds(work: Callable[[], None], repeat: int = 1) -> float:
     return (time.process_time() - start) / repeat
 
 
-def _ratio(what: str, ours: Callable[[], float], theirs: Callable[[], float], rounds: int) -> Ratio:
+def _ratio(ours: Callable[[], float], theirs: Callable[[], float], rounds: int) -> Ratio:
     ours(), theirs()
-    found = [ours() / theirs() if n % 2 else 1 / (theirs() / ours()) for n in range(rounds)]  # each first by turns
-    low, median, high = statistics.quantiles(found, n=4)
-    return Ratio(what, median, low, high, rounds)
+    sides: tuple[list[Sample], list[Sample]] = ([], [])
+    for n in range(rounds):
+        for side, work in sorted(enumerate((ours, theirs)), reverse=n % 2 == 0):  # each first by turns
+            sides[side].append(Sample(n, work(), None, 1, 0.0))
+    return paired_ratio(*sides)
+
+
+def show(what: str, ratio: Ratio) -> str:
+    """Return a line with a ratio.
+
+    >>> show("a / b", Ratio(1.004, 0.998, 1.01, 0.95, 41))
+    'a / b                                   1.004  (95 % interval 0.998 to 1.010, n = 41)'
+    """
+    interval = f"{100 * ratio.level:.0f} % interval {ratio.low:.3f} to {ratio.high:.3f}, n = {ratio.n}"
+    return f"{what:<38}  {ratio.ratio:.3f}  ({interval})"
 
 
 def main() -> None:
     """Print all ratios."""
     before = set_threads(1)
     set_allocator("kept")  # page faults of a fresh mapping would be charged to whoever builds the larger network
-    print(overhead())
+    print(show("yolo11n forward, plug in / plug out", overhead()))
     for backbone in BACKBONES:
-        print(building(backbone), flush=True)
+        print(show(f"building yolo11n-{backbone} / its parts", building(backbone)), flush=True)
     set_threads(before)
 
 
