@@ -15,7 +15,6 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -56,7 +55,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_notebooks_before] = _beside_notebooks()
     wanted = [name for name in PRIVATE if name not in os.environ]
     if wanted:
-        config.stash[_private_dir] = Path(tempfile.mkdtemp(prefix="workbench-test-"))
+        from workbench.files import scratch_until_exit  # what a killed run leaves goes at the next start
+
+        config.stash[_private_dir] = scratch_until_exit("test")
         for name in wanted:
             folder = config.stash[_private_dir] / PRIVATE[name]
             folder.mkdir()

@@ -11,6 +11,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ import workbench as wb
 from workbench import measure
 from workbench.backbones.notebook import save_class
 from workbench.errors import WorkbenchError
-from workbench.files import replace_bytes, replace_text, replacing
+from workbench.files import replace_bytes, replace_text, replacing, scratch, scratch_until_exit
 from workbench.lesson import results
 from workbench.measure.bench import save
 from workbench.sweep.table import COLUMNS, Table
@@ -286,3 +287,134 @@ def test_four_classmates_share_one_home(tmp_path):
     expected = {"comparison.csv", "comparison.lock", Path(said[0]["yaml"]).parent.name}
     expected |= {Path(said[0]["coco"]).parent.name} if data else set()
     assert {p.name for p in cache.iterdir()} == expected
+
+
+# --- scratch folders ------------------------------------------------------------------------------------------------
+
+HOLD = """
+import sys, time
+from workbench.files import scratch_until_exit
+folder = scratch_until_exit("held")
+(folder / "deep").mkdir()
+(folder / "deep" / "model.pt").write_bytes(b"x")
+print(folder, flush=True)
+if sys.argv[1] == "wait":
+    time.sleep(600)
+if sys.argv[1] == "fork":
+    import os
+    if os.fork() == 0:
+        sys.exit(0)  # with the exit handlers that it has inherited
+    os.wait()
+    print(folder.is_dir(), flush=True)
+"""
+unix = pytest.mark.skipif(os.name == "nt", reason="no flock on Windows: folders go with their process only")
+
+
+@pytest.fixture
+def room(tmp_path, monkeypatch):
+    """A temporary folder of the system that nobody else uses."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def holder(how: str) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", HOLD, how], stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("how", ["end", pytest.param("fork", marks=unix)])
+def test_a_scratch_folder_goes_with_its_process(room, how):
+    with holder(how) as process:
+        folder, *rest = process.stdout.read().splitlines()
+    assert folder.startswith(f"{room}/workbench-held-")
+    assert rest == (["True"] if how == "fork" else []), "a forked child that ends takes nothing with it"
+    assert process.returncode == 0
+    assert not list(room.iterdir())
+
+
+@unix
+def test_what_a_killed_process_leaves_goes_at_the_next_start(room):
+    others = room / "workbench-held-of-somebody", room / "held.scratch", room / "workbench-link.scratch"
+    others[0].mkdir()
+    others[1].mkdir()
+    (room / "kept").mkdir()
+    others[2].symlink_to(room / "kept")
+    with holder("wait") as process:
+        folder = Path(process.stdout.readline().strip())
+        try:
+            with scratch("other") as mine:
+                assert folder.is_dir(), "its process lives"
+                assert mine.is_dir()
+            assert not mine.exists()
+        finally:
+            process.kill()
+    assert (folder / "deep" / "model.pt").is_file(), "nobody could remove it"
+    with scratch("other"):
+        assert not folder.exists()
+    assert all(p.exists() for p in others), "not a folder of this kind: not ours to remove"
+
+
+@unix
+def test_another_users_folder_stays(room, monkeypatch):
+    left = room / "workbench-held-x.scratch"
+    left.mkdir()
+    monkeypatch.setattr(os, "getuid", lambda: left.stat().st_uid + 1)
+    with scratch("other"):
+        assert left.is_dir()
+    monkeypatch.undo()
+    monkeypatch.setattr(tempfile, "tempdir", str(room))
+    with scratch("other"):
+        assert not left.exists()
+
+
+def test_an_error_takes_the_folder_with_it(room):
+    def fail():
+        with scratch("other") as folder:
+            (folder / "a").write_text("x")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert not list(room.iterdir())
+
+
+@unix
+def test_a_swept_folder_is_made_again(room, monkeypatch):
+    """Between its making and its locking another process may take it for a dead one's."""
+    made = tempfile.mkdtemp
+    swept = []
+
+    def make(**names):
+        folder = made(**names)
+        if not swept:
+            swept.append(folder)
+            os.rmdir(folder)
+        return folder
+
+    monkeypatch.setattr(tempfile, "mkdtemp", make)
+    with scratch("other") as folder:
+        assert folder.is_dir()
+        assert str(folder) != swept[0]
+
+
+@unix
+def test_where_there_are_no_locks_nothing_is_swept(room, monkeypatch):
+    import fcntl
+
+    left = room / "workbench-held-x.scratch"
+    left.mkdir()
+
+    def refuse(*_):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with scratch("other") as folder:
+        assert folder.is_dir()
+    assert left.is_dir()
+    assert not folder.exists()
+
+
+def test_until_exit_gives_a_folder_of_ones_own(room):
+    folders = {scratch_until_exit("mine") for _ in range(3)}
+    assert len(folders) == 3
+    assert all(p.is_dir() and p.parent == room for p in folders)

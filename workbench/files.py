@@ -1,13 +1,16 @@
 """The one way the workbench writes files: under another name, then renamed, so that nobody ever reads half of one.
 
 An exception, Ctrl-C or a kill while a file is written leaves the old file, or none; two processes that write the same
-file at once leave the bytes of one of them.
+file at once leave the bytes of one of them. And the one way it keeps files for a while: a scratch folder goes with its
+process, and what a killed process could not remove is removed by the next that makes one.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -63,3 +66,90 @@ def replace_bytes(path: str | os.PathLike[str], content: bytes) -> None:
 def replace_text(path: str | os.PathLike[str], text: str) -> None:
     r"""Write text to a file as UTF-8, whole or not at all; ``\n`` stays ``\n`` on every system."""
     replace_bytes(path, text.encode("utf-8"))
+
+
+SCRATCH = ".scratch"  # how the name of a folder ends that may be removed when nobody holds it
+
+
+@contextlib.contextmanager
+def scratch(name: str) -> Iterator[Path]:
+    """Yield a new folder below the system's temporary one; remove it at the end, and those of killed processes.
+
+    Whoever made a folder holds a lock on it, which the system lets go however the process ends. Only folders of the
+    same user that nobody holds are removed, so that several users and containers may share one ``/tmp``.
+
+    >>> with scratch("doctest") as folder:
+    ...     _ = (folder / "a.txt").write_text("x")
+    ...     print(folder.is_dir(), folder.name.startswith("workbench-doctest-"))
+    True True
+    >>> folder.exists()
+    False
+    """
+    _sweep()
+    (folder, lock), owner = _held(name), os.getpid()
+    try:
+        yield folder
+    finally:
+        if os.getpid() == owner:  # a forked child that ends takes nothing with it
+            shutil.rmtree(folder, ignore_errors=True)
+            if lock is not None:
+                os.close(lock)
+
+
+def scratch_until_exit(name: str) -> Path:
+    """Return a `scratch` folder that is there as long as this process is: for notebooks, whose kernel is one."""
+    until = contextlib.ExitStack()
+    folder = until.enter_context(scratch(name))
+    atexit.register(until.close)
+    return folder
+
+
+def _held(name: str) -> tuple[Path, int | None]:
+    """Return a new folder and the descriptor that locks it; None where the system has no such locks."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f"workbench-{name}-", suffix=SCRATCH))
+        try:
+            lock = _lock(folder)
+        except FileNotFoundError:  # swept between its making and its locking: another one
+            continue
+        except OSError:  # no locks here: nobody else can take it for a dead one's either
+            return folder, None
+        if lock is not None and folder.is_dir():
+            return folder, lock
+        if lock is not None:  # swept too
+            os.close(lock)
+
+
+def _lock(folder: Path) -> int | None:
+    """Return a descriptor that holds the folder; None where another process does.
+
+    Raises:
+        OSError: no folder of ours, or a file system without locks.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        raise OSError("this system has no flock") from None
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return handle
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    except OSError:
+        os.close(handle)
+        raise
+
+
+def _sweep() -> None:
+    """Remove the scratch folders of this user whose process is gone."""
+    if not hasattr(os, "getuid"):  # no Unix, no locks
+        return
+    for folder in Path(tempfile.gettempdir()).glob(f"workbench-*{SCRATCH}"):
+        with contextlib.suppress(OSError):
+            if folder.lstat().st_uid != os.getuid():
+                continue
+            if (lock := _lock(folder)) is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(lock)

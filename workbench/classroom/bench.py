@@ -14,7 +14,6 @@ import contextlib
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import WorkbenchError
+from ..files import scratch
 from ..measure.bench import Row, save
 from ..measure.environment import environment
 from ..measure.stats import Ratio, Sample, paired_ratio
@@ -218,8 +218,8 @@ def main() -> None:
     }
     for section in [s for s in SECTIONS if s in sections]:
         file, measure = parts[section]
-        with tempfile.TemporaryDirectory(prefix="workbench-bench-") as folder:
-            found = measure(options.run, Path(folder))
+        with scratch("bench") as folder:
+            found = measure(options.run, folder)
         stamp: dict[str, Any] = environment("cpu", sandbox="bubblewrap") | {"nbgrader": _nbgrader()}
         save(options.out / file, found, options.run, stamp, f"python -m workbench.classroom.bench {section}")
         print(text_table(list(found[0]), [list(r.values()) for r in found], f"grading, {section}"))

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MissingExtraError
+from ..files import scratch
 from .course import ClassroomError, Course
 from .handed import COMPANIONS, checksum
 from .worker import Job, write
@@ -43,7 +44,7 @@ def local(job: Job, students: Sequence[str], jobs: int, done: Done) -> None:
     """Grade with `jobs` processes of this machine."""
     waiting, tries = list(students), dict.fromkeys(students, 0)
     workers: list[_Worker] = []
-    with tempfile.TemporaryDirectory(prefix="grading-") as room, selectors.DefaultSelector() as selector:
+    with scratch("grading") as room, selectors.DefaultSelector() as selector:
         try:
             while waiting or any(w.student for w in workers):
                 while waiting and (idle := _idle(workers, min(jobs, len(students)), job, room, selector)):
@@ -62,14 +63,23 @@ def local(job: Job, students: Sequence[str], jobs: int, done: Done) -> None:
                         worker.process.kill()  # its end is heard like any other
         finally:
             for worker in workers:
-                worker.process.kill()
-                worker.process.wait()
+                _end(worker.process)
                 for stream in (worker.process.stdin, worker.process.stdout):
                     if stream:
                         stream.close()
 
 
-def _idle(workers: list[_Worker], most: int, job: Job, room: str, selector: selectors.BaseSelector) -> _Worker | None:
+def _end(process: subprocess.Popen[str]) -> None:
+    """Ask it to end, which is the end of it unless something listens, such as what measures the tests; then kill it."""
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _idle(workers: list[_Worker], most: int, job: Job, room: Path, selector: selectors.BaseSelector) -> _Worker | None:
     free = next((w for w in workers if not w.student), None)
     if free is None and len(workers) < most:
         free = _Worker(_start(job, room))
@@ -78,9 +88,9 @@ def _idle(workers: list[_Worker], most: int, job: Job, room: str, selector: sele
     return free
 
 
-def _start(job: Job, room: str) -> subprocess.Popen[str]:
+def _start(job: Job, room: Path) -> subprocess.Popen[str]:
     threads = str(job.limits.threads)
-    env = os.environ | {"TMPDIR": room, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    env = os.environ | {"TMPDIR": str(room), "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     command = [sys.executable, "-m", "workbench.classroom.worker", job.to_json()]
     return subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env
@@ -196,16 +206,16 @@ def grade_remote(job_text: str, student: str, source: dict[str, bytes], files: d
     from .walls import require
 
     job = Job.from_json(job_text)
-    with tempfile.TemporaryDirectory(prefix="grading-") as room:
+    with scratch("grading") as room:
         require(job.trusted)
         for folder, content in (("source", source), ("submitted", files)):
-            (Path(room) / folder).mkdir()
+            (room / folder).mkdir()
             for name, data in content.items():
-                (Path(room) / folder / Path(name).name).write_bytes(data)
-        tempfile.tempdir = room  # what an assignment's answers write goes with it
+                (room / folder / Path(name).name).write_bytes(data)
+        tempfile.tempdir = str(room)  # what an assignment's answers write goes with it
         try:
-            grader = job.grader(Path(room) / "source")
-            record, text = grader.grade(student, Path(room) / "submitted")
+            grader = job.grader(room / "source")
+            record, text = grader.grade(student, room / "submitted")
         finally:
             tempfile.tempdir = None
     return asdict(record), text

@@ -24,7 +24,8 @@ STYLE = """
 * { box-sizing: border-box; }
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; padding: 1rem 1.5rem; max-width: 84rem; color: var(--ink);
   background: var(--paper); overflow-wrap: anywhere; }
-h1 { font-size: 1.5rem; } h2, h3 { font-size: 1.1rem; margin: 0 0 .3rem; } h3 { margin-top: 1rem; } small, .soft { color: var(--soft); }
+h1 { font-size: 1.5rem; } h2, h3 { font-size: 1.1rem; margin: 0 0 .3rem; } h3 { margin-top: 1rem; }
+small, .soft { color: var(--soft); }
 main { display: grid; grid-template-columns: minmax(0, 3fr) minmax(0, 2fr); gap: 2rem; align-items: start; }
 aside { position: sticky; top: 1rem; max-height: calc(100vh - 2rem); overflow: auto; background: var(--tint);
   padding: 1rem; border-radius: .5rem; font-size: .93em; }
