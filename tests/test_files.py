@@ -7,6 +7,7 @@ import dataclasses
 import json
 import linecache
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -350,7 +351,7 @@ def test_what_a_killed_process_leaves_goes_at_the_next_start(room):
             process.kill()
     assert (folder / "deep" / "model.pt").is_file(), "nobody could remove it"
     with scratch("other"):
-        assert not folder.exists()
+        assert not folder.parent.exists()
     assert all(p.exists() for p in others), "not a folder of this kind: not ours to remove"
 
 
@@ -417,4 +418,8 @@ def test_where_there_are_no_locks_nothing_is_swept(room, monkeypatch):
 def test_until_exit_gives_a_folder_of_ones_own(room):
     folders = {scratch_until_exit("mine") for _ in range(3)}
     assert len(folders) == 3
-    assert all(p.is_dir() and p.parent == room for p in folders)
+    (parent,) = {p.parent for p in folders}
+    assert parent.parent == room
+    assert all(p.is_dir() and p.name.startswith("mine-") for p in folders)
+    shutil.rmtree(parent)
+    assert scratch_until_exit("mine").is_dir(), "whoever empties the temporary folder breaks nothing"

@@ -96,12 +96,17 @@ def scratch(name: str) -> Iterator[Path]:
                 os.close(lock)
 
 
+_until_exit: dict[tuple[int, str], Path] = {}  # process and temporary folder → its scratch folder: one lock for all
+
+
 def scratch_until_exit(name: str) -> Path:
-    """Return a `scratch` folder that is there as long as this process is: for notebooks, whose kernel is one."""
-    until = contextlib.ExitStack()
-    folder = until.enter_context(scratch(name))
-    atexit.register(until.close)
-    return folder
+    """Return a new folder that is there as long as this process is: for notebooks, whose kernel is one."""
+    key = os.getpid(), tempfile.gettempdir()
+    if key not in _until_exit or not _until_exit[key].is_dir():
+        until = contextlib.ExitStack()
+        _until_exit[key] = until.enter_context(scratch(name))
+        atexit.register(until.close)
+    return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=_until_exit[key]))
 
 
 def _held(name: str) -> tuple[Path, int | None]:
