@@ -163,6 +163,18 @@ def test_best_checkpoint_reopens_in_a_fresh_process_with_plain_ultralytics(run, 
     assert "workbench.yolo.layer" in kinds
 
 
+def test_the_record_of_a_model_by_name_says_what_was_trained(data, tmp_path, monkeypatch):
+    """Not the defaults of arguments that do not count there."""
+    from workbench.train import engine
+
+    monkeypatch.setattr(engine, "_run", lambda detector, folder, record, *_: record)
+    models = {"yolov8s.yaml": ("yolo", "s", None), "yolo11n-starnet_s050.yaml": ("yolo11", "n", "starnet_s050"),
+              "rtdetr-l.yaml": ("rtdetr", "l", None)}  # fmt: skip
+    for model, expected in models.items():
+        record = wb.train(model=model, data=data, out=tmp_path / model, **TINY)
+        assert tuple(record[key] for key in ("host", "scale", "backbone")) == expected
+
+
 def test_the_detector_of_a_run_predicts(run):
     result = run.detector().predict(str(wb.datasets.photo("cat")), imgsz=64, conf=1e-4, verbose=False)[0]
     assert result.orig_shape == (300, 451)

@@ -15,12 +15,11 @@ import yaml
 from .. import settings as process
 from ..errors import WorkbenchError, one_line, tell_interrupted
 from ..files import replace_text
-from ..yolo import RTDETR
 from ..yolo.arguments import check_arguments
 from ..yolo.data import DatasetReport, check_imgsz, verify_dataset
 from .control import clear
 from .environment import environment
-from .models import model_name, open_detector, start_from
+from .models import described, model_name, open_detector, start_from
 from .preflight import check_resources, clear_folder, prepare_folder
 from .presets import get_preset
 from .run import RECORD, SUMMARY, TRAIN_IS_VAL, Run, named_metrics, quiet_ultralytics
@@ -99,11 +98,10 @@ def train(
         check_resources(folder, size, int(arguments["batch"]), arguments["imgsz"], device)
         clear_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        named = {"host": host, "scale": scale, "backbone": backbone} if model is None else described(detector)
         record = {
             "model": Path(name).stem,
-            "host": "rtdetr" if isinstance(detector, RTDETR) else host,
-            "scale": scale,
-            "backbone": backbone,
+            **named,
             "weights": None if weights is None else str(weights),
             "preset": preset,
             "seed": seed,

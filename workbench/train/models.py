@@ -8,6 +8,7 @@ from typing import Any
 from ..errors import WorkbenchError, one_line
 from ..yolo import RTDETR, YOLO
 from ..yolo.hosts import host_scales, yaml_name
+from ..yolo.layer import backbone_layers
 from ..yolo.weights import load_backbone
 
 
@@ -50,6 +51,19 @@ def open_detector(name: str | Path) -> Any:
         raise WorkbenchError(
             f"{path} is not a readable checkpoint ({one_line(e)}); it may be cut short: copy it again"
         ) from e
+
+
+def described(detector: Any) -> dict[str, Any]:
+    """Return ``host``, ``scale`` and ``backbone`` of a detector, read off its network.
+
+    >>> described(open_detector("yolo11s-starnet_s050.yaml")), described(open_detector("yolov8n.yaml"))["host"]
+    ({'host': 'yolo11', 'scale': 's', 'backbone': 'starnet_s050'}, 'yolo')
+    """
+    made = detector.model.yaml
+    names = [layer.spec["name"] for layer in backbone_layers(detector.model)]
+    host = made.get("host", "rtdetr" if isinstance(detector, RTDETR) else "yolo")  # a stock YAML names none
+    scale = made.get("scale") or next(iter(made.get("scales") or ()), "")  # as ultralytics chooses, where none is named
+    return {"host": host, "scale": scale, "backbone": names[0] if names else None}
 
 
 def start_from(detector: Any, weights: str | Path) -> dict[str, Any]:
