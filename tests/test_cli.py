@@ -194,6 +194,12 @@ def test_info_of_a_detector_and_another_size(good):
     assert 1.9 < square["macs"] / wide["macs"] < 2.1
 
 
+def test_info_of_a_network_without_a_classifier(good):
+    pytest.importorskip("timm", reason="timm comes with the extra reference")
+    found = json.loads(good("info", "timm:resnet18", "--imgsz", "64", "--json"))
+    assert found["params"] == 11_176_512, "torchvision's 11,689,512 without its 513,000 of the classifier"
+
+
 def test_measure(good, tmp_path):
     names = ("starnet_s050", "starnet_s100")
     small = ("--imgsz", 32, "--seconds", 2)

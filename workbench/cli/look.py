@@ -14,14 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..backbones.registry import classes_for, family_of, list_backbones, unknown
-from ..errors import WorkbenchError
 from ..files import replacing
-from .options import Form, ImgSz, Json, check_form, image_size, model_of
+from .options import Form, ImgSz, Json, check_form, check_picture, image_size, model_of
 
 if TYPE_CHECKING:
     from ..measure import Latency
-
-PICTURES = (".png", ".svg", ".pdf")
 
 
 def list_(
@@ -69,8 +66,7 @@ def measure(
     """Time backbones against each other, interleaved in one run."""
     from ..measure import latency
 
-    if plot is not None:
-        _check_picture(plot)
+    check_picture(plot)
     result = latency(
         _candidates(names, form, runtime.split(",")), imgsz=image_size(imgsz), batch=batch, threads=threads,
         device=device, form=form, budget_s=seconds,
@@ -86,12 +82,6 @@ def measure(
         writer.writerows(rows)
     else:
         print(result)
-
-
-def _check_picture(path: Path) -> None:
-    """Refuse, before anything is measured, a picture that could not be written afterwards."""
-    if path.suffix not in PICTURES or not path.parent.is_dir():
-        raise WorkbenchError(f"--plot {path}: expected a file ending in {', '.join(PICTURES)} in a folder that exists")
 
 
 def _draw(result: Latency, path: Path) -> None:

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import WorkbenchError
 from ..files import replacing
 from ..settings import set_threads
 from .course import dataset_path
+from .options import check_picture
 
 
 def sweep(
@@ -23,7 +23,7 @@ def sweep(
     address: Annotated[str | None, typer.Option(help="Of a running Ray cluster.")] = None,
     threads: Annotated[int | None, typer.Option(help="Of each run; default the cores, divided.")] = None,
 ) -> None:
-    """Train every run of a grid; started again, it repeats nothing that is finished."""
+    """Train every run of a grid. Started again, it repeats nothing that is finished."""
     from ..sweep import sweep as run
 
     print(run(grid, out, engine=engine, jobs=jobs, address=address, threads=threads, resolve=dataset_path))
@@ -34,9 +34,10 @@ def results(
     csv: Annotated[bool, typer.Option("--csv", help="Print rows as CSV.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Draw the curves of mAP50 into this file.")] = None,
 ) -> None:
-    """Show what was trained: a sweep, a run, or a recorded experiment (without an argument: the list of these)."""
+    """Show a sweep, a run, or a recorded experiment. Without an argument: the list of these."""
     from ..train.results import recorded
 
+    check_picture(plot)
     if not what:
         print("\n".join(recorded()))
         return
@@ -70,8 +71,6 @@ def _read(what: str) -> tuple[str, str, dict[str, Any]]:
 
 
 def _draw(curves: dict[str, Any], plot: Path) -> None:
-    if plot.suffix not in (".png", ".svg", ".pdf") or not plot.absolute().parent.is_dir():
-        raise WorkbenchError(f"--plot {plot}: expected a file ending in .png, .svg, .pdf in a folder that exists")
     import matplotlib.pyplot as plt
 
     from ..plots.style import HOUSE
