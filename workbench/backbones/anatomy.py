@@ -33,6 +33,7 @@ class Anatomy:
     largest_difference: float  # merged against branches, relative to the largest output value
     ramp: float = 1.0
     forms: Mapping[str, nn.Module] = field(default_factory=dict, repr=False)  # "branches", "merged": to be timed
+    outputs: Mapping[str, Tensor] = field(default_factory=dict, repr=False)  # of both forms, (N,) values of one input
 
     def numbers(self) -> dict[str, Any]:
         """Return everything but the kernels, as plain numbers."""
@@ -95,6 +96,7 @@ def block_anatomy(family: str, channels: int, *, branches: int = 4, ramp: float 
         difference,
         ramp if family == "vanillanet" else 1.0,
         forms,
+        {"branches": before.flatten()[::37], "merged": after.flatten()[::37]},  # 37: every channel, scattered places
     )
 
 

@@ -17,6 +17,8 @@ from ._careful import alert, no_control, put
 from ._frame import Frame, as_png, png_of
 from ._reason import reason
 
+SLIDERS = (widgets.IntSlider, widgets.FloatSlider, widgets.SelectionSlider)
+
 
 class LessonPanel:
     """Controls → result → picture and sentence.
@@ -51,7 +53,7 @@ class LessonPanel:
         for name, control in self.controls.items():
             control.description = control.description or name
             control.style.description_width = "initial"
-            if not isinstance(control, widgets.SelectionSlider | widgets.IntSlider):  # a slider would shrink to nothing
+            if not isinstance(control, SLIDERS):  # a slider would shrink to nothing
                 control.layout.width = "max-content"
             control.observe(self._changed, names="value")
         box = widgets.HBox(

@@ -35,8 +35,10 @@ class ChannelReach(LessonPanel):
         def say(runs: dict[str, Reach]) -> str:
             without, full = runs["without"], runs["with"]
             return (
-                f"Without the 1×1 convolutions {without.seeing:.0%} of the output channels see beyond their own pixel; "
-                f"with them {full.seeing:.0%}, and {full.connected:.0%} of all channel pairs are connected."
+                f"Without the 1×1 convolutions {100 * without.seeing:g} % of the output channels see beyond their own "
+                f"pixel, and {100 * without.connected:.0f} % of the channel pairs are connected; with them "
+                f"{100 * full.seeing:g} % and {100 * full.connected:.0f} %. The widest window is "
+                f"{full.field} × {full.field} pixels either way: each block adds 2."
             )
 
         super().__init__(controls, compute, draw, say, (9.2, 3.8))

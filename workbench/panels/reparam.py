@@ -15,6 +15,21 @@ from ._careful import alert
 from ._lesson import LessonPanel
 from ._reason import reason
 
+SEEN = {
+    (
+        "mobileone",
+        "branches",
+    ): "As trained: each kernel has its own BN behind it, and the skip is a BN alone.",
+    ("mobileone", "folded"): "Every BN is in its kernel now; the skip has become a kernel with one weight.",
+    ("mobileone", "merged"): "The merged kernel is the sum of the others, weight by weight.",
+    ("vanillanet", "branches"): "As trained: two matrices, a BN behind each and the activation between them.",
+    ("vanillanet", "folded"): "Every BN is in its matrix now; the activation is still between them.",
+    (
+        "vanillanet",
+        "merged",
+    ): "The merged matrix is second · first, as if nothing stood between; on the right, is that true?",
+}
+
 
 def _state(family: str, channels: int, branches: int, ramp: float, step: str, channel: int) -> dict[str, Any]:
     if channel >= channels:
@@ -38,7 +53,7 @@ def _say(r: dict[str, Any]) -> str:
         f" The branches take {r['speedup']} × the merged form's time, here, on one thread." if "speedup" in r else ""
     )
     return (
-        f"<table><tr><th></th><th>branches</th><th>merged</th></tr>{cells}</table>"
+        f"{SEEN[r['family'], r['step']]}<table><tr><th></th><th>branches</th><th>merged</th></tr>{cells}</table>"
         f"Largest difference, relative to the largest output: <b>{r['largest_difference']:.1e}</b>; {verdict}.{times}"
     )
 
@@ -80,10 +95,11 @@ class Reparam(LessonPanel):
             mobile = r["family"] == "mobileone"
             controls["branches"].disabled = controls["channel"].disabled = not mobile
             controls["ramp"].disabled = mobile
+            figure.set_size_inches(9.2, 2.1 if mobile else 2.9)
             block_step(r["anatomy"], r["step"], r["channel"], figure)
 
         self._timed: dict[tuple[Any, ...], dict[str, Any]] = {}
-        super().__init__(controls, self._with_times, draw, _say, (9.6, 3.5))
+        super().__init__(controls, self._with_times, draw, _say, (9.2, 2.9))
         self.button = widgets.Button(description="time both", tooltip="measure both forms in one interleaved run: 2 s")
         self.button.on_click(self._clicked)
         self.widget.children = (*self.widget.children, self.button)

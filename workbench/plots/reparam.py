@@ -11,7 +11,7 @@ from .style import PALETTE, axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
     from torch import Tensor
 
     from ..backbones.anatomy import Anatomy
@@ -34,16 +34,19 @@ def branch_kernels(branches: Sequence[Tensor], merged: Tensor, names: Sequence[s
     return _kernel_row({title: _centred(k.detach().numpy(), size) for title, k in kernels})
 
 
-def _kernel_row(tiles: Mapping[str, np.ndarray], figure: Figure | None = None) -> list[Axes]:
+def _kernel_row(tiles: Mapping[str, np.ndarray], figure: Figure | SubFigure | None = None) -> list[Axes]:
     """Draw square grids of weights side by side on one signed scale; one named "merged" gets a frame."""
     limit = max(float(np.nanmax(np.abs(g))) for g in tiles.values()) or 1.0
     small = next(iter(tiles.values())).shape[-1] <= 3
+    from matplotlib.figure import Figure
+
     if figure is None:
         import matplotlib.pyplot as plt
 
         side = 1.35 if small else 2.6
         figure = plt.figure(figsize=(side * len(tiles) + 0.8, side + 0.55))
-    figure.set_layout_engine("constrained")
+    if isinstance(figure, Figure):
+        figure.set_layout_engine("constrained")
     axs = figure.subplots(1, len(tiles), squeeze=False)
     image: Any = None
     for ax, (title, grid) in zip(axs[0], tiles.items(), strict=True):
@@ -79,7 +82,26 @@ def block_step(anatomy: Anatomy, step: str, channel: int = 0, figure: Figure | N
     if step == "merged":
         tiles["merged"] = anatomy.merged[channel, 0] if depthwise else anatomy.merged[:, :, 0, 0]
     size = max(t.shape[-1] for t in tiles.values())
-    return _kernel_row({name: _centred(t.numpy(), size) for name, t in tiles.items()}, figure)
+    grids = {name: _centred(t.numpy(), size) for name, t in tiles.items()}
+    if depthwise or step != "merged":
+        return _kernel_row(grids, figure)
+    if figure is None:
+        import matplotlib.pyplot as plt
+
+        figure = plt.figure(figsize=(9.2, 2.6))
+    figure.set_layout_engine("constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=(len(grids), 1.15))
+    return [*_kernel_row(grids, left), _outputs(anatomy, right.subplots())]
+
+
+def _outputs(anatomy: Anatomy, ax: Axes) -> Axes:
+    """Draw what both forms put out for the same input: on the diagonal while merging is right."""
+    before, after = (anatomy.outputs[form].numpy() for form in ("branches", "merged"))
+    low, high = min(before.min(), after.min()), max(before.max(), after.max())
+    ax.plot((low, high), (low, high), color=PALETTE["green"], lw=1.2)
+    ax.plot(before, after, ".", ms=3, color=PALETTE["blue"], alpha=0.5)
+    ax.set(xlabel="pair's output", ylabel="merged one's output", title=f"a = {anatomy.ramp:.2f}", aspect="equal")
+    return ax
 
 
 def _centred(kernel: np.ndarray, size: int) -> np.ndarray:
