@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import typer
 from typer.core import TyperGroup
 
+from .. import __version__
 from ..errors import WorkbenchError
 from . import app as pages
 from . import classroom, course, look, runs, wire
@@ -38,6 +39,21 @@ app = typer.Typer(
     help="Build, see, measure, wire and train efficient vision backbones.",
     add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
 )  # fmt: skip
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"workbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Show it.", callback=_version, is_eager=True)] = False,
+) -> None:
+    """Take the options that stand before a verb; `_version` has acted on the only one."""
+
+
 app.command("list")(look.list_)
 app.command("info")(look.info)
 app.command("measure")(look.measure)

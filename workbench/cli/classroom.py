@@ -11,9 +11,7 @@ import typer
 from ..errors import WorkbenchError
 from ..files import replace_text, replacing
 
-app = typer.Typer(
-    help="Assignments: build, hand out, collect, grade in a sandbox, list the marks.", no_args_is_help=True
-)
+app = typer.Typer(help="Assignments: build, collect, grade in a sandbox, list marks.", no_args_is_help=True)
 Assignment = Annotated[str, typer.Argument(help="Its name, such as a1.")]
 
 
@@ -21,7 +19,7 @@ Assignment = Annotated[str, typer.Argument(help="Its name, such as a1.")]
 def init(
     folder: Annotated[Path, typer.Argument(help="New or empty folder, or a course that lacks assignments.")],
 ) -> None:
-    """Make a course folder with the five assignments, in nbgrader's layout."""
+    """Make a course folder with the five assignments. It has nbgrader's layout."""
     from ..classroom.init import init_course
 
     course, copied = init_course(folder)
@@ -32,7 +30,7 @@ def init(
 
 @app.command()
 def build(assignment: Assignment) -> None:
-    """Make what students get, and make sure that nothing of the solution is in it."""
+    """Make what students get. Nothing of the solution may be in it, and that is checked."""
     from ..classroom import Course
     from ..classroom.build import build as make
 
@@ -55,7 +53,7 @@ def collect(
     student: Annotated[str, typer.Option(help="Whose all of it is, where the files do not say.")] = "",
     due: Annotated[str | None, typer.Option(help="Local time, '2026-11-28 23:59'; later is marked late.")] = None,
 ) -> None:
-    """Take in what students handed in, and say what became of every file."""
+    """Take in what students handed in. Says what became of every file."""
     from ..classroom import Course
     from ..classroom.collect import collect as take
 
@@ -73,7 +71,7 @@ def grade(
     trusted: Annotated[bool, typer.Option(help="The code is trusted: run it without a sandbox.")] = False,
     again: Annotated[bool, typer.Option(help="Also what has not changed since.")] = False,
 ) -> None:
-    """Run what was handed in inside a sandbox and decide the marks outside of it."""
+    """Run hand-ins in a sandbox. The marks are decided outside of it."""
     from ..classroom import Course, grade_assignment
 
     def say(line: str) -> None:
@@ -94,7 +92,7 @@ def marks(
     plot: Annotated[Path | None, typer.Option(help="Draw the distribution into this file.")] = None,
     by_hand: Annotated[bool, typer.Option(help="Write the table in which a person enters marks.")] = False,
 ) -> None:
-    """Show the marks by question; as CSV and as a figure where wanted."""
+    """Show the marks by question. As CSV and as a figure where wanted."""
     from ..classroom import Course
     from ..classroom.marks import read_marks, write_by_hand
     from ..classroom.reading import write_reading
@@ -116,7 +114,7 @@ def leaderboard(
     assignment: Assignment,
     pseudonyms: Annotated[bool, typer.Option(help="Show pseudonyms, drawn once by lot, instead of names.")] = False,
 ) -> None:
-    """Write a page of the capstone's detectors: mAP, MACs and latency, as they were measured outside the notebooks."""
+    """Write a page of the capstone's detectors. mAP, MACs and latency, as measured outside the notebooks."""
     from ..classroom import Course
     from ..classroom.leaderboard import read_board, write_board
 
@@ -130,7 +128,7 @@ def leaderboard(
 
 @app.command()
 def feedback(assignment: Assignment) -> None:
-    """Write a page for each graded student: marks and messages, nothing of the hidden tests."""
+    """Write a page for each graded student. Marks and messages, nothing of the hidden tests."""
     from ..classroom import Course
     from ..classroom.feedback import feedback as write
 
@@ -161,7 +159,7 @@ def _draw(found: object, plot: Path) -> None:
 def check(
     path: Annotated[Path, typer.Argument(help="Its name (a1), its notebook, or the folder of that.")] = Path(),
 ) -> None:
-    """Run a notebook as grading will, before it is handed in, and say what its visible tests say."""
+    """Run a notebook as grading will, before it is handed in. Says what its visible tests say."""
     from ..classroom.check import check as look
 
     found = look(path)

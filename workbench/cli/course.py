@@ -44,7 +44,7 @@ def train(
     resume: Annotated[Path | None, typer.Option(help="Go on with this interrupted run.")] = None,
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Of ultralytics.")] = None,
 ) -> None:
-    """Train a detector; its run folder holds curves, settings, machine and weights."""
+    """Train a detector. Its run folder holds curves, settings, machine and weights."""
     from ..train import train as run
 
     if resume is not None:

@@ -11,6 +11,14 @@ from ..errors import WorkbenchError
 from ..files import replace_text
 from .options import detector
 
+YOLO_HELP = """This is ultralytics' own command line, with our backbones known to it. For example:
+
+    workbench yolo train model=yolo11n-fasternet_t0.yaml data=coco128.yaml epochs=5
+    workbench yolo val model=runs/detect/train/weights/best.pt data=coco128.yaml
+    workbench yolo export model=runs/detect/train/weights/best.pt format=onnx
+
+What follows is ultralytics' own help; write `workbench yolo` where it says `yolo`."""
+
 
 def yaml_(
     host: Annotated[str, typer.Option(help="yolo11, yolov8, yolo12, yolo26 (also -seg, -pose, -obb), rtdetr-l …")],
@@ -40,13 +48,14 @@ def layers(model: Annotated[str, typer.Argument(help="A detector's name, .yaml o
 
 
 def yolo(context: typer.Context) -> None:
-    """Run any ultralytics command with our backbones known.
-
-    workbench yolo train model=yolo11n-fasternet_t0.yaml data=coco128.yaml epochs=5
-    """
+    """Run any ultralytics command with our backbones known."""
     from ..yolo.command import run
 
-    run([_local_data(a) for a in context.args])
+    if context.args in ([], ["-h"], ["--help"]):
+        print(YOLO_HELP)
+        run(["help"])
+    else:
+        run([_local_data(a) for a in context.args])
 
 
 def surgery(
@@ -54,7 +63,10 @@ def surgery(
     apply: Annotated[Path | None, typer.Option(help="Make them in this fork of ultralytics.")] = None,
     revert: Annotated[Path | None, typer.Option(help="Take them out of this fork again.")] = None,
 ) -> None:
-    """Print, make or undo the articles' edits to tasks.py, in a fork of yours (lesson 08)."""
+    """Show, make or undo the articles' edits to tasks.py (lesson 08).
+
+    In a fork of ultralytics that is yours; the installed one stays as it is.
+    """
     from ..yolo import surgery as rooms
 
     if [diff, apply is not None, revert is not None].count(True) != 1:
