@@ -9,8 +9,9 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from .exercises import exercise, expect, expect_equal, expect_function, expect_tensor, fresh
+from .exercises import NotAttempted, exercise, expect, expect_equal, expect_function, expect_tensor, fresh
 from .quiz import Question, questions
 from .your_lines import tasks_with
 from .your_lines import with_your_lines as with_your_lines  # the notebook takes it from here
@@ -144,35 +145,66 @@ def _forward(answer: Any) -> None:
                 expect_tensor(torch.stack(came), torch.stack(right), f"the embedding of layers {embed}", rel=0.0)
 
 
-def _containing(*pieces: str) -> Callable[[dict[str, str]], set[str]]:
-    return lambda sources: {name for name, text in sources.items() if any(piece in text for piece in pieces)}
+def _own(**twist: Any) -> type[torch.nn.Module]:
+    """Return a backbone of a learner, with a mistake."""
+
+    class Mine(torch.nn.Module):
+        def __init__(self, width: int = 16) -> None:
+            super().__init__()
+            width = twist.get("width", width)
+            widths = [width * twist.get("grow", 2) ** k for k in range(4)]
+            steps = [twist.get("stem", 4), 2, 2, twist.get("last", 2)]
+            self.stages = torch.nn.ModuleList(
+                torch.nn.Conv2d(c1, c2, s, s) for c1, c2, s in zip([3, *widths], widths, steps, strict=False)
+            )
+            if "spare" in twist:
+                self.classifier = torch.nn.Linear(widths[-1], 10)
+
+        def forward(self, x: Tensor) -> Any:
+            maps = []
+            for stage in self.stages:
+                x = stage(x)  # (B, C, H, W)
+                maps.append(x)
+            return twist.get("give", list)(maps)
+
+    return Mine
 
 
 @exercise(
-    "ex-own-loops",
-    hint="only a forward loop asks which outputs to keep: look for 'in self.save' in the text of each class",
-    ok="So the surgery has to be repeated in each of them; RT-DETR is the one this course needs.",
+    "ex-own-backbone",
+    hint="four maps, shallowest first: (B, width · 2ᵏ, H/(4 · 2ᵏ), W/(4 · 2ᵏ)) for k = 0 … 3; collect them in a list",
+    ok="Any host of this course takes it now; register it and see.",
     wrong={
-        "every class with a method predict": _containing("def predict("),
-        "every class that appends to a list y": _containing("y.append("),
-        "every class that loops over its layers": _containing("for m in self.model"),
-        "typed from today's file": lambda sources: {"BaseModel", "RTDETRDetectionModel", "WorldModel", "YOLOEModel"},
+        "P2 at stride 2": _own(stem=2),
+        "P5 at P4's stride": _own(last=1),
+        "the last map only": _own(give=lambda maps: maps[-1]),
+        "deepest first": _own(give=lambda maps: maps[::-1]),
+        "all levels of one width": _own(grow=1),
+        "the argument width has no effect": _own(width=16),
+        "a classifier that no map needs": _own(spare=True),
     },
 )
-def _loops(answer: Any) -> None:
-    from ..yolo import surgery
+def _own_backbone(answer: Any) -> None:
+    from ..backbones.contract import check_names
 
-    expect_function(answer)
-    newer = "class NewModel(BaseModel):\n    def predict(self, x):\n        y = []\n        for m in self.model:\n"
-    newer += "            x = m(x)\n            y.append(x if m.i in self.save else None)\n        return x\n"
-    other = "class Preview(BaseModel):\n    def predict(self, x):\n        print([m.type for m in self.model])\n"
-    other += "        return super().predict(x)\n"
-    with tempfile.TemporaryDirectory() as folder:
-        today = surgery.class_sources(surgery.copy_tasks(folder, "tasks_untouched"))
-    for where, sources in (("today's file", today), ("a newer file", today | {"NewModel": newer, "Preview": other})):
-        came, right = answer(dict(sources)), _containing("in self.save")(sources)
-        expect(isinstance(came, set | list | tuple | frozenset), f"expected names, came {type(came).__name__}")
-        expect(set(came) == right, f"in {where}: expected {sorted(right)}, came {sorted(map(str, came))}")
+    ok = isinstance(answer, type) and issubclass(answer, torch.nn.Module)
+    expect(ok, f"expected a class made from nn.Module, came {type(answer).__name__}; pass the class, do not call it")
+    x = torch.rand(2, 3, 64, 96, generator=fresh())  # (B, 3, H, W)
+    for width in (16, 24):
+        net = answer(width=width)
+        maps = net(x)
+        if maps is ...:
+            raise NotAttempted
+        ok = isinstance(maps, list | tuple) and len(maps) == 4 and all(isinstance(m, Tensor) for m in maps)
+        expect(ok, f"forward should return a list of four maps, came {type(maps).__name__} of length {len(maps)}")
+        for k, level in enumerate(maps):
+            wanted = (2, width * 2**k, 16 // 2**k, 24 // 2**k)
+            came = tuple(level.shape)
+            expect(came == wanted, f"P{k + 2} of (2, 3, 64, 96) with width={width}: expected {wanted}, came {came}")
+        sum(m.square().sum() for m in maps).backward()
+        idle = [name for name, p in net.named_parameters() if p.grad is None]
+        expect(not idle, f"no map depends on {', '.join(idle)}: it would be stored and never trained")
+        check_names(net)  # ultralytics writes attributes of its own on every layer
 
 
 def _key(by: int, inside: str = "backbone.") -> Callable[[str], str]:

@@ -54,6 +54,10 @@ def tasks_with(piece: str, lines: Any) -> ModuleType:
     expect(isinstance(lines, str), f"expected your lines of code as one string, came {type(lines).__name__}")
     if "..." in lines:
         raise NotAttempted
+    try:  # in a function and a loop, as where they will stand
+        compile("def f():\n for _ in ():\n" + textwrap.indent(textwrap.dedent(lines), "  "), "your lines", "exec")
+    except SyntaxError as e:
+        raise AssertionError(f"your lines are no Python yet: {e.msg}, at {(e.text or '').strip()!r}") from None
     with tempfile.TemporaryDirectory() as folder:
         return _replaced(surgery.copy_tasks(folder, "tasks_of_yours", surgery.STEPS), piece, lines)
 
