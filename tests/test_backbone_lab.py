@@ -61,7 +61,7 @@ def test_it_prints_with_its_environment(lab):
     ("arguments", "says"),
     [
         ((["starnet_s11"],), "did you mean 'starnet_s1'"),
-        ((["starnet"],), "unknown backbone 'starnet'"),
+        ((["starnet"],), "'starnet' is a family; name one of its variants: starnet_s1, starnet_s2"),
         ((["starnet_s1"], ("thin",)), "deploy or train"),
         (([],), "expected variants"),
     ],

@@ -348,6 +348,7 @@ def test_classes_that_no_other_process_finds_are_refused():
         (Tiny, "timm:resnet18", "cannot be a backbone's name"),
         (Tiny, "my net", "cannot be a backbone's name"),
         (3, "three", "takes a class or a function, not int"),
+        (nn.Identity(), "built", "takes a class or a function, not Identity"),
     ],
 )
 def test_names_that_cannot_be(target, name, match):

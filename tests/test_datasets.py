@@ -462,6 +462,16 @@ def gaps_in_names(data):
     return "without gaps"
 
 
+def words_among_the_ids(data):
+    edit(data, names={0: "cat", "dog": 1})
+    return "without gaps"
+
+
+def no_folder(data):
+    edit(data, path=["here"])
+    return "`path` is .*give a folder"
+
+
 def not_yaml(data):
     data.write_text("train: [unclosed\n")
     return "not readable YAML"
@@ -487,7 +497,17 @@ def listed_image_missing(data):
 SPOILERS = [
     *(no_labels_folder, some_labels_missing, only_empty_labels, class_out_of_range, negative_class, fractional_class),
     *(pixels_for_fractions, four_numbers, words, not_finite, text_as_image, truncated_image, missing_val),
-    *(val_elsewhere, empty_split, no_names, gaps_in_names, not_yaml, yaml_of_nothing, absent_yaml),
+    *(
+        val_elsewhere,
+        empty_split,
+        no_names,
+        gaps_in_names,
+        words_among_the_ids,
+        no_folder,
+        not_yaml,
+        yaml_of_nothing,
+        absent_yaml,
+    ),
     listed_image_missing,
 ]
 

@@ -42,6 +42,8 @@ def test_the_product_of_the_axes_each_under_a_name_of_its_own(data):
 WRONG = [
     ({"backbone": ["x"]}, "a grid has no 'backbone'; did you mean 'backbones'"),
     ({"backbones": ["starnet_s11"]}, "did you mean 'starnet_s1'"),
+    ({"backbones": [5]}, "unknown backbone 5"),
+    ({"preset": ["class"]}, r"no preset \['class'\]"),
     ({"hosts": ["yolo99"]}, "unknown host 'yolo99'"),
     ({"scales": ["q"]}, "scale 'q'"),
     ({"seeds": ["a"]}, "expected integers"),

@@ -79,7 +79,7 @@ def register(cls_or_factory: Factory, name: str | None = None) -> Factory:
     16
     >>> unregister("MyFasterNet")
     """
-    if not callable(cls_or_factory):
+    if not callable(cls_or_factory) or isinstance(cls_or_factory, nn.Module):
         raise WorkbenchError(f"register takes a class or a function, not {type(cls_or_factory).__name__}")
     name = name or getattr(cls_or_factory, "__name__", "")
     if not isinstance(name, str) or not _NAME.fullmatch(name):

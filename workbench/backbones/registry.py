@@ -46,8 +46,10 @@ def family_of(name: str) -> str | None:
     return name if name in FAMILIES else _FAMILY_OF.get(name)
 
 
-def is_backbone(name: str) -> bool:
+def is_backbone(name: object) -> bool:
     """Return whether `create_backbone` knows `name`: a variant, a family, a registered name or ``timm:…``."""
+    if not isinstance(name, str):  # a YAML may hold anything where a name belongs
+        return False
     return name in _custom or family_of(name) is not None or name.startswith("timm:")
 
 
@@ -94,7 +96,9 @@ def unknown_keyword(name: str, key: str, known: Sequence[str]) -> TypeError:
 
 
 def unknown(name: str) -> WorkbenchError:
-    """Return the error for a name that is no backbone, with the nearest names."""
+    """Return the error for a name that is no backbone, with the nearest names; for a family, with its variants."""
+    if isinstance(name, str) and name in FAMILIES:
+        return WorkbenchError(f"{name!r} is a family; name one of its variants: {', '.join(FAMILIES[name][1])}")
     known = [*FAMILIES, *_FAMILY_OF, *_custom]
     hint = did_you_mean(name, known) or "; `workbench list` prints the names"
     return WorkbenchError(f"unknown backbone {name!r}{hint}")

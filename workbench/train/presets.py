@@ -62,7 +62,7 @@ def get_preset(name: str) -> Preset:
     >>> get_preset("article-100").settings["nbs"]
     4
     """
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         known = ", ".join(PRESETS)
-        raise WorkbenchError(f"no preset {name!r}; there are {known}{did_you_mean(str(name), PRESETS)}")
+        raise WorkbenchError(f"no preset {name!r}; there are {known}{did_you_mean(name, PRESETS)}")
     return PRESETS[name]

@@ -83,10 +83,9 @@ def verify_dataset(data: str | Path, max_missing: float = 0.1) -> DatasetReport:
     config = _read_yaml(path)
     names = config.get("names")
     if isinstance(names, dict):
-        if sorted(names) != list(range(len(names))):
-            raise WorkbenchError(
-                f"{path}: the ids in `names` are {sorted(names)}; number the classes 0, 1, 2, … without gaps"
-            )
+        if set(names) != set(range(len(names))):
+            ids = sorted(names, key=str)  # words among the numbers have no other order
+            raise WorkbenchError(f"{path}: the ids in `names` are {ids}; number the classes 0, 1, 2, … without gaps")
         names = [names[i] for i in range(len(names))]
     if not isinstance(names, list) or not names:
         raise WorkbenchError(f"{path} has no class `names`; add e.g. names: {{0: cat, 1: dog}}")
@@ -97,7 +96,10 @@ def verify_dataset(data: str | Path, max_missing: float = 0.1) -> DatasetReport:
 
 def _root(path: Path, config: dict[str, Any]) -> Path:
     """Return the folder that splits are relative to; a relative `path` may lie in ultralytics' datasets folder."""
-    given = Path(config.get("path") or "").expanduser()
+    folder = config.get("path") or ""
+    if not isinstance(folder, str):
+        raise WorkbenchError(f"{path}: `path` is {folder!r}; give a folder, or leave it out: then it is the YAML's own")
+    given = Path(folder).expanduser()
     beside = path.absolute().parent / given  # joining an absolute path gives that path
     return beside if beside.exists() else DATASETS_DIR / given
 
