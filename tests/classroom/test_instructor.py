@@ -74,6 +74,9 @@ def test_a_term(tmp_path):
     assert {n: float(r["total"]) for n, r in rows.items()} == {"Ada Lovelace": FULL + 4, "Blaise Pascal": FULL - 2 + 4}
     assert rows["Blaise Pascal"]["roofline-test"] == "0"
     assert (term / "a1.png").read_bytes().startswith(b"\x89PNG")
+    texts = (term / "by_hand" / "a1.html").read_text(encoding="utf-8")
+    assert f"read the texts in {term / 'by_hand' / 'a1.html'}" in printed
+    assert texts.index("Ada Lovelace") < texts.index("Blaise Pascal") < texts.index("An example of an answer")
     pages = list(term.glob("feedback/*/a1/a1.html"))
     assert len(pages) == 2
     assert all("well argued" in p.read_text(encoding="utf-8") for p in pages)
