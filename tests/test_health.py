@@ -43,7 +43,7 @@ def test_this_environment_is_sound():
     looked_at = (
         "workbench python packages ultralytics torchvision processor memory gpu disk cache budget coco128 weights"
     )
-    assert {*looked_at.split(), "compiler", "browser"} <= set(names)
+    assert {*looked_at.split(), "extras", "compiler", "browser", "sandbox"} <= set(names)
     assert torch.__version__ in found("packages").found
     assert found("torchvision").state == {"compiled": "ok", "repaired": "note"}[_torchvision.ensure()]
 
@@ -96,8 +96,14 @@ def test_missing_and_old_packages(monkeypatch):
     findings = rows(health._versions)
     assert findings["torch"].state == "broken"
     assert "1.13.0 installed; needed: >=2.6" in findings["torch"].found
-    assert findings["extra classroom"].state == "note"
-    assert "[classroom]" in findings["extra classroom"].fix
+    assert findings["extras"].state == "note"
+    assert "classroom (nbgrader)" in findings["extras"].found
+    monkeypatch.setattr(health, "EXTRAS", ("classroom",))
+    extras = rows(health._versions)["extras"]
+    assert extras.found == "not installed: classroom (nbgrader)"
+    assert "[classroom]" in extras.fix
+    versions["nbgrader"] = "0.9.6"
+    assert rows(health._versions)["extras"] == Finding("extras", "ok", "installed: classroom")
 
 
 def test_another_copy_of_ultralytics_is_named(tmp_path, monkeypatch):

@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
+from .errors import how_to_install
 from .machine import version_of
 from .settings import budget, cache_dir, own_dir
 
 DISTRIBUTION = "backbone-workbench"
 ROOMY_GB = 5.0  # free disk below this gets a warning: a training run with its checkpoints, and the caches
+EXTRAS = ("runtimes", "reference", "classroom", "cluster", "app")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "firefox", "safari", "msedge")
 COMPILERS = ("c++", "g++", "clang++", "cl")
 SIGNS = {"ok": "✓", "note": "·", "broken": "✗"}
@@ -95,12 +97,18 @@ def _versions() -> Iterator[Finding]:
         yield Finding(name, "broken", problem, "make lab installs it, or: pip install -c constraints.txt -e .")
     versions = {n: importlib.metadata.version(n) for n in ("torch", "torchvision", "ultralytics", "jupyterlab")}
     yield Finding("packages", "ok", ", ".join(f"{n} {v}" for n, v in versions.items()))
-    for extra in ("runtimes", "reference", "classroom", "cluster", "app"):
-        if missing := [name for name, _ in _unmet(extra)]:
-            fix = f"only if you need it: pip install -c constraints.txt -e '.[{extra}]'"
-            yield Finding(f"extra {extra}", "note", f"{', '.join(missing)} not installed", fix)
-        else:
-            yield Finding(f"extra {extra}", "ok", "installed")
+    yield _extras()
+
+
+def _extras() -> Finding:
+    missing = {extra: ", ".join(name for name, _ in _unmet(extra)) for extra in EXTRAS}
+    found = {"installed": [e for e in EXTRAS if not missing[e]],
+             "not installed": [f"{e} ({missing[e]})" for e in EXTRAS if missing[e]]}  # fmt: skip
+    said = "; ".join(f"{what}: {', '.join(names)}" for what, names in found.items() if names)
+    if not found["not installed"]:
+        return Finding("extras", "ok", said)
+    first = next(e for e in EXTRAS if missing[e])
+    return Finding("extras", "note", said, f"only if you need one, for example: {how_to_install(first)}")
 
 
 def _unmet(extra: str | None) -> Iterator[tuple[str, str]]:
@@ -216,6 +224,9 @@ def _tools() -> Iterator[Finding]:
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     fix = "" if browser else "JupyterLab prints an address; open it in any browser. The browser tests are skipped"
     yield Finding("browser", "ok" if browser else "note", browser or "none found on the path", fix)
+    sandbox = shutil.which("bwrap")
+    fix = "" if sandbox else "only grading submissions needs it: on Linux, apt install bubblewrap"
+    yield Finding("sandbox", "ok" if sandbox else "note", sandbox or "bwrap not found", fix)
 
 
 CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (

@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..errors import WorkbenchError
+from ..errors import WorkbenchError, how_to_install
 from ..files import replace_text
 from ..measure.environment import environment
 from ..settings import data_dir
@@ -67,7 +67,7 @@ def measure(repeats: int = 24) -> list[dict[str, Any]]:
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
-        raise WorkbenchError("playwright is not installed; run: pip install 'backbone-workbench[dev,app]'") from None
+        raise WorkbenchError(f"playwright is not installed; run: {how_to_install('dev,app')}") from None
     rows = []
     with tempfile.TemporaryDirectory(prefix="workbench-ui-") as folder, sync_playwright() as playwright:
         for name, code in PAGES.items():
