@@ -54,6 +54,28 @@ def test_the_canvas_gets_the_selected_channel_s_values(panel):
     assert sent["top"] == pytest.approx(np.abs(values).max())
 
 
+def test_the_canvas_gets_mean_and_range_of_every_channel_on_the_page(panel):
+    panel.set(sort="energy", per_page=16)
+    sent, view = panel.canvas.scene["views"][0], only(panel)
+    stats = np.frombuffer(sent["stats"], np.float32).reshape(16, 3)
+    page = view.maps[list(view.channels)]
+    assert np.allclose(stats, np.stack((page.mean((1, 2)), page.min((1, 2)), page.max((1, 2))), 1))
+    assert sent["module"] == view.module == "stages.2"
+
+
+def test_a_file_is_offered_by_its_name_and_kept_by_its_path(panel, tmp_path):
+    paths = [tmp_path / folder / "mine.png" for folder in ("a", "b")]
+    for path in paths:
+        path.parent.mkdir()
+        Image.new("RGB", (64, 64), "red").save(path)
+        panel.set(image=path)
+        assert panel.state["image"] == panel.result.image == str(path)
+    labels = [label for label, value in panel.controls["image"].options if value in map(str, paths)]
+    assert labels == ["mine.png", str(paths[1])]  # a second of that name is told by its path
+    panel.set(image="cat").set(image=paths[0])
+    assert panel.controls["image"].label == "mine.png"
+
+
 def test_tiles_are_the_channels_in_their_places(panel):
     panel.set(sort="energy", per_page=16)
     view, grid = only(panel), picture(panel)

@@ -80,6 +80,13 @@ def test_moved_by_hand_the_picture_follows(lab, page, canvas):
     assert "channel 3" in text
     assert "starnet_s050" in text  # the cursor is linked
 
+    canvas.hover(position=tile(canvas, 0, 2))
+    tip = page.locator(".workbench-maps-tip")
+    tip.wait_for(timeout=WAIT_MS)
+    assert "channel 2: mean " in tip.inner_text()
+    canvas.hover(position={"x": 60, "y": 90})
+    tip.wait_for(state="hidden", timeout=WAIT_MS)
+
     box = page.locator(".jp-OutputArea select").filter(has_text="energy")
     after(page, canvas, lambda: box.select_option("energy"))
     assert page.locator(ERROR).count() == 0

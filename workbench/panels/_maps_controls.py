@@ -39,7 +39,7 @@ def make_controls(networks: Sequence[Network]) -> dict[str, Any]:
     ordered = [n for n, _ in networks[0].model.named_modules() if n in names]
     first = STAGE if levels else ordered[0]
     made: dict[str, Any] = {
-        "image": widgets.Dropdown(options=[*PHOTOS, "coco128"], value="cat", description="image"),
+        "image": widgets.Dropdown(options=[(p, p) for p in (*PHOTOS, "coco128")], value="cat", description="image"),
         "index": widgets.BoundedIntText(value=0, min=0, max=127, description="number", disabled=True),
         "imgsz": widgets.Dropdown(options=SIZES, value=224, description="image side"),
         "stage": widgets.SelectionSlider(options=levels or ["—"], value=start, description="stage", **slider),

@@ -40,10 +40,14 @@ def sheets(found: Sequence[View], under: np.ndarray | None, overlay: float) -> l
 def scene_view(v: View, picture: Sheet, selected: int, pinned: Sequence[int]) -> dict[str, Any]:
     """Return one view as the canvas reads it."""
     data, tile = picture
+    page = v.maps[list(v.channels)]  # (n, H, W)
+    stats = np.stack((page.mean((1, 2)), page.min((1, 2)), page.max((1, 2))), 1)  # (n, 3)
     return {
         "label": v.label, "png": data, "tile": list(tile), "channels": list(v.channels), "touched": v.touched,
         "dead": [d for d in v.dead if d in v.channels], "pinned": list(pinned), "size": list(v.shape[1:]),
+        "module": v.module,
         "values": np.ascontiguousarray(v.maps[selected], np.float32).tobytes(), "top": float(v.top[selected]),
+        "stats": np.ascontiguousarray(stats, np.float32).tobytes(),
     }  # fmt: skip
 
 
@@ -59,6 +63,7 @@ def describe(found: list[View], selected: int) -> str:
         f"{v.label}, {v.module}: {v.shape[0]} channels of {v.shape[1]}×{v.shape[2]}, {len(v.channels)} shown, "
         f"{len(v.dead)} dead, median sparsity {100 * float(np.median(v.sparsity)):.0f} %, "
         f"energy of channel {selected}: {float(v.energy[selected]):.3g}"
+        + (f", PConv computes 0 to {v.touched - 1} (green, *)" if v.touched else "")
         for v in found
     )
 

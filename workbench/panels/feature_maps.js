@@ -26,7 +26,10 @@ function render({ model, el }) {
   const says = document.createElement("div");
   says.className = "workbench-maps-says";
   says.setAttribute("aria-live", "polite");
-  root.append(canvas, says);
+  const tip = document.createElement("div"); // beside the pointer, over a channel
+  tip.className = "workbench-maps-tip";
+  tip.hidden = true;
+  root.append(canvas, says, tip);
   el.append(root);
 
   let pictures = [], photo = null, drawn = -1, cursor = null, boxes = [], alive = true;
@@ -90,7 +93,7 @@ function render({ model, el }) {
     g.strokeRect(box.x + 0.5, TOP + 0.5, bw - 1, bh - 1);
     g.fillStyle = INK;
     drawMark(g, box.view);
-    g.fillText(`channel ${selected()} · full colour ±${view.top.toPrecision(3)}`, box.x, TOP + box.big + 14);
+    g.fillText(`channel ${selected()} · blue +, orange −, full colour at ±${view.top.toPrecision(3)}`, box.x, TOP + box.big + 14);
     if (cursor) {
       const i = Math.min(h - 1, Math.floor(cursor.v * h)), j = Math.min(w - 1, Math.floor(cursor.u * w));
       g.strokeStyle = FOCUS;
@@ -187,6 +190,18 @@ function render({ model, el }) {
     says.textContent = `channel ${selected()} — ${parts.join(" · ")}`;
   }
 
+  function hint(found, event) {
+    tip.hidden = found.channel === undefined;
+    if (tip.hidden) return;
+    const v = found.view, c = found.channel, n = (x) => Number(x.toPrecision(3));
+    const [mean, low, high] = [...floats(v.stats).slice(3 * found.place, 3 * found.place + 3)].map(n);
+    const kind = v.dead.includes(c) ? "\ndead: zero everywhere" : v.touched !== null && c < v.touched ? "\ncomputed by the PConv" : "";
+    tip.textContent = `${v.label}, ${v.module}\nchannel ${c}: mean ${mean}, from ${low} to ${high}${kind}`;
+    const r = root.getBoundingClientRect(), x = event.clientX - r.left;
+    tip.style.left = Math.max(0, Math.min(x + 14, r.width - tip.offsetWidth - 4)) + "px";
+    tip.style.top = event.clientY - r.top + 18 + "px";
+  }
+
   function pick(channel) {
     model.set("selected", channel);
     model.save_changes();
@@ -201,7 +216,8 @@ function render({ model, el }) {
       const channels = views()[i].channels;
       for (let k = 0; k < channels.length; k++) {
         const t = tileAt(box, k);
-        if (x >= t.x && x < t.x + box.tile && y >= t.y - box.lift && y < t.y + box.tile) return { channel: channels[k] };
+        if (x >= t.x && x < t.x + box.tile && y >= t.y - box.lift && y < t.y + box.tile)
+          return { channel: channels[k], view: views()[i], place: k };
       }
     }
     return {};
@@ -213,12 +229,14 @@ function render({ model, el }) {
   });
   canvas.addEventListener("mousemove", (e) => {
     const found = hit(e);
+    hint(found, e);
     canvas.style.cursor = found.channel !== undefined ? "pointer" : found.cursor ? "crosshair" : "default";
     if (!found.cursor && !cursor) return;
     cursor = found.cursor || null;
     if (cursor) say();
     draw();
   });
+  canvas.addEventListener("mouseleave", () => (tip.hidden = true));
   canvas.addEventListener("keydown", (e) => {
     const channels = views()[0] ? views()[0].channels : [], at = channels.indexOf(selected());
     const move = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: boxes[0]?.columns, ArrowUp: -boxes[0]?.columns }[e.key];

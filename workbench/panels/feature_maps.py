@@ -157,7 +157,7 @@ class FeatureMaps(ByHand):
             again = sum(n.startswith(name) for n in self._uploads)
             name += f" ({again + 1})" if again else ""  # maps are cached under the name
             self._by_hand(self._take, name, bytes(file["content"]))
-            if name not in self.controls["image"].options:  # it could not be shown
+            if name not in self._images():  # it could not be shown
                 del self._uploads[name]
 
     def _take(self, name: str, data: bytes) -> None:
@@ -175,12 +175,17 @@ class FeatureMaps(ByHand):
         for name, value in state.items():
             self._put(name, value)
 
+    def _images(self) -> list[str]:
+        return [value for _label, value in self.controls["image"].options]
+
     def _offer_image(self, name: str) -> None:
         """Add a choice to the image control; ipywidgets would jump to the first choice meanwhile."""
         control, busy = self.controls["image"], self._busy
         self._busy, value = True, control.value
-        if name not in control.options:
-            control.options = (*control.options, name)
+        if name not in self._images():
+            short = name if name in self._uploads else Path(name).name  # a path is long, its end tells
+            taken = any(label == short for label, _value in control.options)
+            control.options = (*control.options, (name if taken else short, name))
             control.value = value
         self._busy = busy
 
