@@ -162,6 +162,7 @@ class Sandbox:
         self._wire.close()
         with contextlib.suppress(ProcessLookupError):
             if self.trusted:
+                self._ask_to_end()
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.kill()  # what is inside dies with its parent
         self._process.wait()
@@ -169,6 +170,18 @@ class Sandbox:
             self._process.stderr.close()
         if self._room is not None:
             self._room.cleanup()
+
+    def _ask_to_end(self, seconds: float = 1.0) -> None:
+        """Give what measures the tests the time to write; what does not listen ends at once.
+
+        It stays to be waited for, so that its number is nobody else's when its group is killed.
+        """
+        self._process.terminate()
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                return
+            time.sleep(0.005)
 
     def __enter__(self) -> Sandbox:
         return self
