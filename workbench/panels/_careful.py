@@ -74,14 +74,14 @@ class ByHand:
         """Do what a cell asks for; when it is refused everything is as before, and the cell is told.
 
         Raises:
-            WorkbenchError: from `work`.
+            WorkbenchError: `work` failed, in whatever way.
         """
         before, self._busy = self._snapshot(), True
         try:
             work()
-        except WorkbenchError:
+        except Exception as e:
             self._put_back(before)
-            raise
+            raise e if isinstance(e, WorkbenchError) else WorkbenchError(reason(e)) from e
         finally:
             self._busy = False
         self._good, self.message.value = self._snapshot(), ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
 from typing import Any
 
 import ipywidgets as widgets
@@ -14,15 +13,14 @@ from ..yolo.hosts import HOSTS, read_host
 from ..yolo.rows import SLOTS
 from ..yolo.wiring import Layer, wiring
 from ..yolo.wiring import Wiring as Result
-from ._careful import alert, no_control
+from ._careful import ByHand, no_control
 from ._frame import Frame
-from ._reason import reason
 
 TINT = {4: "#f3f7fb", 8: "#dcebf7", 16: "#c3dcf1", 32: "#a6cbe9"}  # a map's row, darker with its stride
 CELL = "padding:1px 10px;white-space:nowrap"
 
 
-class Wiring:
+class Wiring(ByHand):
     """A detector's layers before and after its backbone is exchanged.
 
     Args:
@@ -39,9 +37,8 @@ class Wiring:
     """
 
     def __init__(self, host: str = "yolo11", scale: str = "n", backbone: str = "fasternet_t0") -> None:
-        self._silent = True
+        self._busy = True
         self._result: Result | None = None
-        self._good: dict[str, str] = {}
         self._scale = scale  # what was chosen last; RT-DETR, which has one scale only, does not overwrite it
         wide = {"description_width": "5em"}
         self.controls: dict[str, Any] = {
@@ -52,14 +49,15 @@ class Wiring:
         tips = {"host": "the detector that gets another backbone", "scale": "the size of its neck and head"}
         for name, control in self.controls.items():
             control.tooltip = tips.get(name, "the backbone it gets")
-            control.observe(self._changed, names="value")
-        self.words, self.table = widgets.HTML(), widgets.HTML(layout=widgets.Layout(overflow="auto"))
+            control.observe(lambda _: self._by_hand(self._draw), names="value")
+        self.message, self.words = widgets.HTML(), widgets.HTML()
+        self.table = widgets.HTML(layout=widgets.Layout(overflow="auto"))
         self.yaml = widgets.Textarea(
             description="YAML", rows=14, layout=widgets.Layout(width="64em", max_width="100%"), style=wide
         )
         fold = widgets.Accordion([self.yaml], titles=("YAML to copy",))
         row = widgets.HBox(list(self.controls.values()), layout=widgets.Layout(flex_flow="row wrap"))
-        parts = [row, self.words, self.table, fold]
+        parts = [row, self.message, self.words, self.table, fold]
         self.widget = Frame(parts, lambda: {"text/html": f"<p>{self.words.value}</p>{self.table.value}"})
         self.set(host=host, scale=scale, backbone=backbone)
 
@@ -75,26 +73,18 @@ class Wiring:
         Raises:
             WorkbenchError: no such control or value, or a backbone that no detector can read.
         """
-        before = {name: control.value for name, control in self.controls.items()}
-        for name in values:
-            if name not in self.controls:
-                raise no_control("the panel", name, self.controls)
-        self._silent = True
-        try:
-            for name in ("host", "scale", "backbone"):  # the host decides which scales there are
+
+        def work() -> None:
+            for name in values:
+                if name not in self.controls:
+                    raise no_control("the panel", name, self.controls)
+            for name in self.controls:  # the host first: it decides which scales there are
                 if name in values:
                     self._put(name, values[name])
                 self._fit()
             self._draw()
-            self._good = {name: control.value for name, control in self.controls.items()}
-        except Exception as error:
-            self._put_back(before)
-            self._complain(error)
-            if isinstance(error, WorkbenchError):
-                raise
-            raise WorkbenchError(reason(error)) from error
-        finally:
-            self._silent = False
+
+        self._by_call(work)
         return self
 
     def code(self) -> str:
@@ -119,37 +109,18 @@ class Wiring:
         elif len(scales) > 1:
             self._scale = scale.value
 
-    def _changed(self, _change: Any) -> None:
-        if self._silent:
-            return
-        self._silent = True
-        try:
-            self._fit()
-            self._draw()
-            self._good = {name: control.value for name, control in self.controls.items()}
-        except Exception as error:  # the panel answers inside itself and goes on working
-            self._put_back(self._good)
-            self._complain(error)
-        finally:
-            self._silent = False
-
-    def _put_back(self, state: Mapping[str, str]) -> None:
-        for name, value in state.items():
+    def _put_back(self, snapshot: Any) -> None:
+        for name, value in snapshot.items():
             self.controls[name].value = value
             self._fit()
 
-    def _complain(self, error: Exception) -> None:
-        self.words.value = alert(reason(error))
-
     def _draw(self) -> None:
+        self._fit()
         host, scale, backbone = (c.value for c in self.controls.values())
-        self.words.value = f"Building {html.escape(backbone)} in {host} …"
+        self.message.value = f"Building {html.escape(backbone)} in {host} …"
         self._result = wiring(host, backbone, scale)
         self.words.value = html.escape(self._result.summary)
         self.table.value, self.yaml.value = as_html(self._result), self._result.yaml
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        return self.widget._repr_mimebundle_(**kwargs)
 
 
 def as_html(result: Result) -> str:
