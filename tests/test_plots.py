@@ -283,3 +283,15 @@ def test_every_figure_has_a_name_and_an_unknown_one_is_answered():
     assert set(plots.__all__) <= set(dir(plots))
     with pytest.raises(AttributeError, match=r"no figure 'pie'; it has PALETTE, ablation"):
         plots.pie  # noqa: B018
+
+
+def test_labels_of_neighbours_do_not_cover_each_other():
+    names = ["mobileone_s0", "fasternet_t0", "starnet_s1"]
+    _, ax = plt.subplots(figsize=(6, 4))
+    ax.set(xlim=(0, 10), ylim=(0, 10))
+    plots.label_points(ax, [9.6, 9.7, 9.65], [5.0, 5.1, 6.0], names)  # near each other, and at the right edge
+    renderer = ax.figure.canvas.get_renderer()
+    boxes = [t.get_window_extent(renderer) for t in ax.texts]
+    assert [t.get_text() for t in ax.texts] == names
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    assert all(ax.bbox.x0 <= box.x0 and box.x1 <= ax.bbox.x1 for box in boxes)  # no label leaves the picture

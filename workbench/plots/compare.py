@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from matplotlib.ticker import LogLocator, NullLocator
-
-from .style import PALETTE, axes, family_colour, family_marker, label_points
+from .style import PALETTE, axes, family_colour, family_marker, label_points, log_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +41,6 @@ def comparison_scatter(
         if p.get("base"):
             ax.plot(x, y, "o", mfc="none", mec="black", ms=15)
     named = [p for p in points if len(points) <= CROWD or p["name"] in front or p.get("base")]
-    label_points(ax, [p["x"] for p in named], [p["y"] for p in named], [p["name"] for p in named], fontsize=8)
     if len(named) < len(points):
         for family in dict.fromkeys(p["name"].split("_")[0] for p in points):
             ax.plot([], [], family_marker(family), color=family_colour(family), label=family)
@@ -56,17 +53,9 @@ def comparison_scatter(
     for way, wanted, key in (("x", log[0], "x"), ("y", log[1], "y")):
         values = [p[key] for p in points]
         if wanted and values and 0 < 2 * min(values) <= max(values):  # a shorter stretch is as good as straight
-            _logarithmic(ax, way, max(values) / min(values))
+            log_axis(ax, way, max(values) / min(values))
     ax.margins(x=0.12)
+    label_points(ax, [p["x"] for p in named], [p["y"] for p in named], [p["name"] for p in named], fontsize=8)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.tick_params(which="both", labelsize=8)
     return ax
-
-
-def _logarithmic(ax: Axes, way: str, span: float) -> None:
-    """Make an axis logarithmic with plain numbers at its ticks, more of them the shorter it is."""
-    (ax.set_xscale if way == "x" else ax.set_yscale)("log")
-    axis = ax.xaxis if way == "x" else ax.yaxis
-    axis.set_major_locator(LogLocator(subs=(1,) if span > 150 else (1, 3) if span > 12 else (1, 1.5, 2, 3, 5, 7)))
-    axis.set_major_formatter("{x:,g}")
-    axis.set_minor_locator(NullLocator())

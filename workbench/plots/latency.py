@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.ticker import EngFormatter
 
 from ..errors import WorkbenchError
-from .style import OPERATOR_COLOUR, PALETTE, axes, family_colour, family_marker, label_points
+from .style import OPERATOR_COLOUR, PALETTE, axes, family_colour, family_marker, label_points, log_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,7 +65,7 @@ def achieved_rates(table: Any, ax: Axes | None = None) -> Axes:
         mine = {(r["channels"], r["size"]): r for r in rows if r["operator"] == op}
         x = np.arange(len(shapes)) + (i - (len(operators) - 1) / 2) * width
         heights = [mine[s]["gmacs_per_s"] for s in shapes]
-        colour = OPERATOR_COLOUR.get(op, PALETTE["sky"])
+        colour = OPERATOR_COLOUR.get(op.split(",")[0], PALETTE["sky"])
         ax.bar(x, heights, width * 0.92, label=op, color=colour, hatch=HATCHES[i % len(HATCHES)], edgecolor="white")
         printed = [(a, mine[s]["paper_gmacs_per_s"]) for a, s in zip(x, shapes, strict=True)]
         for a, value in printed:
@@ -147,12 +148,16 @@ def cost_against_latency(
             *points[name], yerr=float(r.get("iqr_ms") or 0) / 2, fmt=family_marker(name), color=family_colour(name),
             ms=8, capsize=3,
         )  # fmt: skip
-    label_points(ax, [p[0] for p in points.values()], [p[1] for p in points.values()], points)
     if front and len(points) > 1:
         line = [points[n] for n in pareto_front(points)]
         ax.plot(*zip(*line, strict=True), ls="--", color=PALETTE["grey"], lw=1, zorder=0, label="nobody beats these")
         ax.legend(fontsize=8)
-    ax.set(xscale="log", yscale="log", xlabel=xlabel or COSTS.get(x, x), ylabel="latency, ms (median, half IQR)")
+    across, up = ([p[i] for p in points.values()] for i in (0, 1))
+    log_axis(ax, "x", max(across) / min(across), EngFormatter())
+    log_axis(ax, "y", max(up) / min(up))
+    ax.margins(0.12)
+    ax.set(xlabel=xlabel or COSTS.get(x, x), ylabel="latency, ms (median, half IQR)")
+    label_points(ax, across, up, points)
     return ax
 
 
@@ -178,9 +183,11 @@ def rate_against_macs(rows: Sequence[Mapping[str, Any]], ax: Axes | None = None)
         edge = min(right, top * ms * 1e6)  # where the line leaves the picture
         if left < edge <= right and bottom < edge / ms / 1e6:
             ax.text(edge, edge / ms / 1e6, f"{ms} ms ", fontsize=8, color=PALETTE["grey"], ha="right", va="top")
-    label_points(ax, xs, ys, [str(r["candidate"]) for r in good])
-    ax.set(xscale="log", yscale="log", xlim=(left, right), ylim=(bottom, top))
+    log_axis(ax, "x", right / left, EngFormatter())
+    log_axis(ax, "y", top / bottom)
+    ax.set(xlim=(left, right), ylim=(bottom, top))
     ax.set(xlabel="MACs of one image", ylabel="achieved, 10⁹ MACs per second")
+    label_points(ax, xs, ys, [str(r["candidate"]) for r in good])
     return ax
 
 

@@ -61,8 +61,67 @@ def axes(ax: Axes | None = None, **figure: Any) -> Axes:
     return plt.subplots(**figure)[1]
 
 
+SIDES = ((5, 4), (5, -4), (-5, 4), (-5, -4), (8, 0), (-8, 0), (0, 7), (0, -7))  # of a point, in typographic points
+
+
 def label_points(ax: Axes, x: Iterable[float], y: Iterable[float], labels: Iterable[str], **text: Any) -> None:
-    """Write a label beside each point, so that no reader depends on colour."""
-    style: dict[str, Any] = {"xytext": (5, 4), "textcoords": "offset points", "fontsize": 9} | text
-    for a, b, label in zip(x, y, labels, strict=True):
-        ax.annotate(label, (a, b), **style)
+    """Write a label beside each point, so that no reader depends on colour; on the side where it covers least.
+
+    Call it when scales and limits are set: what lies beside a point depends on them.
+    """
+    style: dict[str, Any] = {"textcoords": "offset points", "fontsize": 9} | text
+    named = list(zip(x, y, labels, strict=True))
+    ax.get_xlim(), ax.get_ylim()  # brings limits up to date
+    inch = ax.figure.dpi
+    at = [72 / inch * ax.transData.transform((a, b)) for a, b, _ in named]  # in typographic points
+    frame = 72 / inch * ax.bbox.get_points()
+    taken = [(u - 4, v - 4, u + 4, v + 4) for u, v in at]
+    for (a, b, label), (u, v) in zip(named, at, strict=True):
+        width, height = 0.58 * style["fontsize"] * len(label), 1.25 * style["fontsize"]
+        boxes = [_box(u + du, v + dv, (du > 0) - (du < 0), (dv > 0) - (dv < 0), width, height) for du, dv in SIDES]
+        costs = [sum(_shared(box, other) for other in taken) + _outside(box, frame) for box in boxes]
+        best = costs.index(min(costs))
+        taken.append(boxes[best])
+        du, dv = SIDES[best]
+        where = {"ha": {0: "center"}.get(du, "left" if du > 0 else "right")}
+        where["va"] = {0: "center"}.get(dv, "bottom" if dv > 0 else "top")
+        ax.annotate(label, (a, b), **{"xytext": (du, dv), **where, **style})
+
+
+Box = tuple[float, float, float, float]  # left, bottom, right, top
+
+
+def _box(u: float, v: float, right: int, up: int, width: float, height: float) -> Box:
+    """Return the box of a text that begins at a point and goes right (1), left (-1) or both ways (0); up likewise."""
+    left = u - width * (1 - right) / 2
+    bottom = v - height * (1 - up) / 2
+    return left, bottom, left + width, bottom + height
+
+
+def _shared(a: Box, b: Box) -> float:
+    """Return the area that two boxes have in common."""
+    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+
+
+def _outside(box: Box, frame: Any) -> float:
+    """Return the area of a box beyond the frame, which counts like text that is covered."""
+    inner = (*frame[0], *frame[1])
+    return (box[2] - box[0]) * (box[3] - box[1]) - _shared(box, inner)
+
+
+def log_axis(ax: Axes, way: str, span: float, numbers: Any = "{x:,g}") -> None:
+    """Make an axis logarithmic with plain numbers at its ticks, more of them the shorter it is.
+
+    Args:
+        ax: whose.
+        way: "x" or "y".
+        span: the largest value over the smallest.
+        numbers: how ticks are written, a format or a formatter.
+    """
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    (ax.set_xscale if way == "x" else ax.set_yscale)("log")
+    axis = ax.xaxis if way == "x" else ax.yaxis
+    axis.set_major_locator(LogLocator(subs=(1,) if span > 150 else (1, 3) if span > 12 else (1, 1.5, 2, 3, 5, 7)))
+    axis.set_major_formatter(numbers)
+    axis.set_minor_locator(NullLocator())
