@@ -35,7 +35,7 @@ def _any_conv(answer: Callable[..., Any]) -> None:
     cases = [(3, 32, 3, 224, 2, 1), (64, 64, 3, 56, 1, 64), (96, 24, 1, 28, 1, 1), (48, 48, 5, 15, 2, 4)]
     cases.append((8 * picks[0], 8 * picks[1], 3, 7 * picks[2], 2, picks[3] % 3 * 2 or 8))
     for c_in, c_out, k, size, stride, groups in cases:
-        what = f"MACs of {c_in} → {c_out} channels, k = {k}, {size}×{size}, stride {stride}, {groups} groups"
+        what = f"MACs of {c_in} → {c_out} channels, k = {k}, {size}×{size}, stride {stride}, groups = {groups}"
         expect_equal(answer(c_in, c_out, k, size, stride, groups), _macs(c_in, c_out, k, size, stride, groups), what)
 
 

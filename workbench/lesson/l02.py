@@ -119,6 +119,7 @@ questions(
     Question("q4", "b", why="More work per second, but sixteen to forty times more work to do.", see="run-table1"),
     Question(
         "q5", _t0_at_320, why="(320/224)² times the cost at 224: the map grows, the weights do not.",
-        see="section 3: wb.measure.count takes imgsz=", code=True,
+        see="section 3 (a name is counted with its classifier, a network as it was built; count takes imgsz=)",
+        code=True,
     ),
 )  # fmt: skip

@@ -111,7 +111,7 @@ questions(
         "q4",
         _s1_star_elements,
         why="It writes that many numbers, and no counter of MACs sees one of them.",
-        see="section 3, the cell run-widths, and Count.uncounted",
+        see="the question: print that list, its row 'mul' holds the products, and section 3",
         code=True,
     ),
 )

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .exercises import exercise, expect, expect_equal, expect_function, expect_tensor, fresh
+from .exercises import exercise, expect, expect_function, expect_tensor, fresh
 from .quiz import Question, questions
 
 
@@ -145,7 +145,8 @@ def _calibrate(answer: Any) -> None:
     expect_tensor(came[1].running_mean, mean, "the running mean")
     expect_tensor(came[1].running_var, var, "the running variance")
     expect_tensor(came[0].weight, weight, "the convolution's weight")
-    expect_equal(came[1].momentum or 0.0, 0.1, "the momentum afterwards")
+    momentum = came[1].momentum
+    expect(momentum == 0.1, f"the momentum afterwards: expected 0.1, as before, came {momentum}")
 
 
 def _lost() -> int:
