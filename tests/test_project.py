@@ -115,7 +115,7 @@ def test_a_missing_package_is_told_the_extra_that_has_it():
 
 def test_version_and_licence_agree():
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert f"[{workbench.__version__}]" in changelog or "[Unreleased]" in changelog
+    assert re.findall(r"^## \[(.+?)\]", changelog, re.M)[0] in ("Unreleased", workbench.__version__), "the newest entry"
     licence = (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert "GNU AFFERO GENERAL PUBLIC LICENSE" in licence.splitlines()[0]
     assert "13. Remote Network Interaction" in licence
