@@ -496,6 +496,22 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
 # --- recorded results -----------------------------------------------------------------------------------------------
 
 
+def test_a_relative_path_in_the_yaml_means_the_same_wherever_python_was_started(data, tmp_path, monkeypatch):
+    """ultralytics takes it from the current folder: another set of that name there, or none, must not be used."""
+    source, mine = data.parent, tmp_path / "project" / "mine"
+    shutil.copytree(source, mine)
+    config = yaml.safe_load(data.read_text()) | {"path": "mine"}
+    (tmp_path / "project" / "mine.yaml").write_text(yaml.safe_dump(config))
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "mine").mkdir(parents=True)
+    monkeypatch.chdir(elsewhere)
+    run = wb.train(backbone="starnet_s050", data="../project/mine.yaml", out="run", **TINY | {"epochs": 1})
+    assert run.status == "finished"
+    assert yaml.safe_load((run.folder / "data.yaml").read_text())["path"] == str(mine.resolve())
+    assert run.evaluate("../project/mine.yaml", split="train").keys() == run.metrics.keys()
+    assert not list((elsewhere / "mine").iterdir())
+
+
 def test_a_run_is_evaluated_on_what_it_saw_and_on_what_it_did_not(run, data, tmp_path):
     copy = Run(shutil.copytree(run.folder, tmp_path / "run"))
     seen, unseen = copy.evaluate(data, "train"), copy.evaluate(data)

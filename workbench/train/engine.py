@@ -16,7 +16,7 @@ from .. import settings as process
 from ..errors import WorkbenchError, one_line, tell_interrupted
 from ..files import replace_text
 from ..yolo.arguments import check_arguments
-from ..yolo.data import DatasetReport, check_imgsz, verify_dataset
+from ..yolo.data import DatasetReport, anchored, check_imgsz, verify_dataset
 from .control import clear
 from .environment import environment
 from .models import described, model_name, open_detector, start_from
@@ -111,7 +111,8 @@ def train(
             "data": _describe(report),
         }
         replace_text(folder / "model.yaml", yaml.safe_dump(json.loads(json.dumps(detector.model.yaml, default=str))))
-        return _run(detector, folder, record, {**arguments, "data": str(report.path)}, on_epoch, quiet)
+        arguments["data"] = str(anchored(report.path, folder))
+        return _run(detector, folder, record, arguments, on_epoch, quiet)
 
 
 def _arguments(preset: str, epochs: int | None, seed: int, overrides: dict[str, Any]) -> dict[str, Any]:
@@ -163,7 +164,8 @@ def _resume(folder: Path, threads: int | None, on_epoch: OnEpoch | None, quiet: 
             return _close(run, record, run.evaluate(record["data"]["path"], label="final"))
         if not quiet:
             print(f"resuming after epoch {done} of {record['epochs']}")
-        arguments = {"resume": True, "data": record["data"]["path"], "save_dir": str(run.folder)}
+        yaml_file = anchored(record["data"]["path"], run.folder)
+        arguments = {"resume": True, "data": str(yaml_file), "save_dir": str(run.folder)}
         return _run(detector, run.folder, record, arguments, on_epoch, quiet)
 
 

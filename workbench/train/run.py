@@ -116,12 +116,14 @@ class Run:
         """
         import torch
 
+        from ..yolo.data import anchored
+
         imgsz, detector, threads = int(self.record["imgsz"]), self.detector(), torch.get_num_threads()
         detector.add_callback("on_val_start", lambda _: set_threads(threads))  # selecting a device changes them
         with quiet_ultralytics(), tempfile.TemporaryDirectory() as elsewhere:  # it makes a folder for its plots
-            found = detector.val(
-                data=str(data), split=split, imgsz=imgsz, workers=0, plots=False, verbose=False, project=elsewhere
-            )
+            options = {"workers": 0, "plots": False, "verbose": False, "project": elsewhere}
+            yaml_file = anchored(data, Path(elsewhere))
+            found = detector.val(data=str(yaml_file), split=split, imgsz=imgsz, **options)
         metrics = named_metrics(found.results_dict)
         known = self.record.get("evaluations", {})
         self.note(evaluations=known | {label or f"{Path(data).stem} {split}": metrics})

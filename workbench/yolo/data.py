@@ -13,6 +13,7 @@ from PIL import Image
 from ultralytics.utils import DATASETS_DIR
 
 from ..errors import DataNotFoundError, WorkbenchError, one_line
+from ..files import replace_text
 
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 STRIDE = 32  # of P5, the coarsest level: a detector's input side is a multiple of it
@@ -102,6 +103,22 @@ def _root(path: Path, config: dict[str, Any]) -> Path:
     given = Path(folder).expanduser()
     beside = path.absolute().parent / given  # joining an absolute path gives that path
     return beside if beside.exists() else DATASETS_DIR / given
+
+
+def anchored(data: str | Path, folder: Path) -> Path:
+    """Return a dataset YAML that ultralytics reads as `verify_dataset` did, wherever Python was started.
+
+    A relative ``path:`` is relative to the YAML here, and to the current folder there. Where it is relative, a copy
+    with the absolute one is written into `folder`; any other file is returned as it is.
+    """
+    path = Path(data).expanduser().absolute()
+    config = _read_yaml(path)
+    if not config.get("path") or Path(config["path"]).is_absolute():
+        return path
+    copy = folder / "data.yaml"
+    text = yaml.safe_dump(config | {"path": str(_root(path, config).resolve())}, sort_keys=False, allow_unicode=True)
+    replace_text(copy, text)
+    return copy
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
