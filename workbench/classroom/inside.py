@@ -154,9 +154,10 @@ class Player:
 
     def fresh(self) -> None:
         """Forget all names, and the modules that cells wrote and imported; look for others where it began."""
+        own = ("/tmp", "/home", self.folder + os.sep)
         for name, module in list(sys.modules.items()):
             file = str(getattr(module, "__file__", None) or "")
-            if name not in self.loaded and file.startswith(("/tmp", "/home")) and not file.startswith(INSTALLED):
+            if name not in self.loaded and file.startswith(own) and not file.startswith(INSTALLED):
                 del sys.modules[name]
         custom = sys.modules.get("workbench.backbones.registry")
         if custom is not None:

@@ -178,7 +178,7 @@ class Sandbox:
         """
         self._process.terminate()
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        while self._process.returncode is None and time.monotonic() < end:
             if os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
                 return
             time.sleep(0.005)
