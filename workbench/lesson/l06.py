@@ -1,8 +1,8 @@
-"""Checks of lesson 06, feature maps: a hook that keeps what it saw, dead channels, receptive fields by hand."""
+"""Checks of lesson 06, feature maps: a hook that keeps what it saw, dead channels, blocks until a unit sees enough."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -93,56 +93,37 @@ def _dead(answer: Callable[..., Any]) -> None:
         maps[:, sly] -= maps[:, sly].mean()  # its mean is zero, it is alive
         quiet, negative = [c for c in range(9) if c not in dead and c != sly][:2]
         maps[0, quiet] = 0  # silent in one image only
-        maps[:, negative] = -maps[:, negative].abs() - 0.1
+        maps[:, negative] = maps[:, negative].clamp(max=0)  # its largest value is 0, it is alive
         came = answer(maps)
         came = came.tolist() if isinstance(came, Tensor) else came
         expect_equal(sorted(came), dead, "channels that are zero everywhere, in every image")
 
 
-def _field(layers: Sequence[tuple[int, int]]) -> int:
-    field, jump = 1, 1
-    for kernel, stride in layers:
-        field += (kernel - 1) * jump
-        jump *= stride
-    return field
-
-
-def _stride_first(layers: Sequence[tuple[int, int]]) -> int:
-    field, jump = 1, 1
-    for kernel, stride in layers:
-        jump *= stride
-        field += (kernel - 1) * jump
-    return field
+def _blocks(side: int, field: int, jump: int) -> int:
+    return -(-max(0, side - field) // (2 * jump))
 
 
 @exercise(
     "ex-field",
-    hint="keep two numbers: the field, and the input pixels one step of the map is; a layer uses the step before it.",
-    ok="Late layers widen the field most, because a step of their map is many input pixels.",
+    hint="each block adds (3 − 1) · jump px to the field; count whole blocks, and none when nothing is missing.",
+    ok="Late blocks are cheap reach: at stride 32 one of them adds 64 px, at stride 4 only 8.",
     wrong={
-        "forgot the stride": lambda layers: 1 + sum(k - 1 for k, _ in layers),
-        "own stride already counts": _stride_first,
-        "kernels multiplied": lambda layers: torch.tensor([k for k, _ in layers]).prod().item(),
-        "kernel instead of kernel − 1": lambda layers: (
-            1 + sum(k * j for (k, _), j in zip(layers, _jumps(layers), strict=True))
-        ),
+        "one step a block": lambda side, field, jump: -(-max(0, side - field) // jump),
+        "three steps a block": lambda side, field, jump: -(-max(0, side - field) // (3 * jump)),
+        "rounded down": lambda side, field, jump: max(0, side - field) // (2 * jump),
+        "always one more": lambda side, field, jump: max(0, side - field) // (2 * jump) + 1,
+        "forgot the field that is there": lambda side, field, jump: -(-side // (2 * jump)),
+        "fewer than none": lambda side, field, jump: -((field - side) // (2 * jump)),
+        "forgot the jump": lambda side, field, jump: -(-max(0, side - field) // 2),
     },
 )
 def _field_check(answer: Callable[..., Any]) -> None:
     expect_function(answer)
-    g = fresh()
-    cases = [[(3, 1), (3, 1)], [(4, 4), (3, 1), (2, 2), (3, 1)], [(7, 2), (3, 2), (1, 1), (3, 1)]]
-    picks = torch.randint(1, 4, (5, 2), generator=g).tolist()
-    cases.append([(2 * k + 1, s) for k, s in picks])
-    for layers in cases:
-        expect_equal(answer(layers), _field(layers), f"receptive field of {layers}")
-
-
-def _jumps(layers: Sequence[tuple[int, int]]) -> list[int]:
-    jumps = [1]
-    for _, stride in layers[:-1]:
-        jumps.append(jumps[-1] * stride)
-    return jumps
+    picks = torch.randint(1, 60, (4,), generator=fresh()).tolist()
+    cases = [(224, 48, 8), (224, 192, 16), (640, 56, 16), (224, 312, 16), (200 + picks[0], picks[1], 4)]
+    cases.append((300 + picks[2], picks[3], 32))
+    for side, field, jump in cases:
+        expect_equal(answer(side, field, jump), _blocks(side, field, jump), f"blocks_to_see({side}, {field}, {jump})")
 
 
 def _most_energetic() -> int:
@@ -164,7 +145,7 @@ questions(
     Question("q3", "b", why="Random convolutions mix, but they forget little; training decides what to forget.",
              see="section 2"),
     Question("q4", 20, why="1 + 3·1 for the embedding, + 2·4 and + 2·4 for two 3×3 layers on the stride-4 map.",
-             see="ex-field"),
+             see="section 3"),
     Question("q5", _most_energetic, why="channel_stats(maps).order('energy') lists the strongest first.",
              see="section 1", code=True),
 )  # fmt: skip

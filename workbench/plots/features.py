@@ -143,7 +143,9 @@ def feature_grid(
 
 
 def receptive_fields(fields: Mapping[str, Any], crop: int | None = None) -> Sequence[Axes]:
-    """Draw effective receptive fields side by side, with the square that holds 95 % of each.
+    """Draw effective receptive fields side by side, around the centre unit.
+
+    A square holds 95 % of the influence; the dashed box is the theoretical field, outside which it is exactly zero.
 
     Args:
         fields: label → `features.ReceptiveField`.
@@ -151,22 +153,25 @@ def receptive_fields(fields: Mapping[str, Any], crop: int | None = None) -> Sequ
     """
     import matplotlib.pyplot as plt
 
-    fig, row = plt.subplots(1, len(fields), figsize=(2.5 * len(fields), 2.9), squeeze=False)
+    fig, row = plt.subplots(1, len(fields), figsize=(3.1 * len(fields), 3.5), squeeze=False, layout="constrained")
     for ax, (label, field) in zip(row[0], fields.items(), strict=True):
-        r, c = field.centre
-        influence = field.influence.numpy()
-        ax.imshow(np.sqrt(influence / influence.max()), cmap="Blues", interpolation="nearest")
-        side = field.side(0.95)
-        square = plt.Rectangle((c - side / 2, r - side / 2), side, side, fill=False, lw=1.5, ec=PALETTE["orange"])
-        ax.add_patch(square)
-        ax.set_title(f"{label}: 95 % in {side} px", fontsize=9)
+        (r, c), influence = field.centre, field.influence.numpy()  # (H, W)
+        H, W = influence.shape
+        around = (-c - 0.5, W - c - 0.5, H - r - 0.5, -r - 0.5)  # left, right, bottom, top, from the centre
+        ax.imshow(np.sqrt(influence / influence.max()), cmap="Blues", interpolation="nearest", extent=around)
+        side, (high, wide) = field.side(0.95), field.reach
+        top, left = (int(np.flatnonzero(influence.sum(axis))[0]) for axis in (1, 0))
+        boxes = (((left - c - 0.5, top - r - 0.5), wide, high, PALETTE["grey"], "--"),
+                 ((-side / 2, -side / 2), side, side, PALETTE["orange"], "-"))  # fmt: skip
+        for corner, w, h, colour, style in boxes:
+            ax.add_patch(plt.Rectangle(corner, w, h, fill=False, lw=1.5, ec=colour, ls=style))
+        ax.set_title(f"{label}: 95 % in {side} of {wide} px", fontsize=9)
         ax.grid(False)
         if crop:
-            ax.set_xlim(c - crop / 2, c + crop / 2)
-            ax.set_ylim(r + crop / 2, r - crop / 2)
-        ax.set_xlabel("input column, px")
-    row[0][0].set_ylabel("input row, px")
-    fig.suptitle("influence on the centre unit (square root)", fontsize=10)
+            ax.set(xlim=(-crop / 2, crop / 2), ylim=(crop / 2, -crop / 2))
+        ax.set_xlabel("input column from the centre, px")
+    row[0][0].set_ylabel("input row from the centre, px")
+    fig.suptitle("influence on the centre unit (square root); solid: 95 %, dashed: theoretical field", fontsize=10)
     return list(row[0])
 
 

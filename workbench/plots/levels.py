@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def level_maps(photo: Tensor, maps: Sequence[Tensor], title: str = "") -> list[Axes]:
-    """Draw a photo and, beside it, the energy (mean square over channels) of each level's map, pixel for pixel.
+    """Draw a photo and, beside it, the root mean square over the channels of each level's map, pixel for pixel.
 
     Args:
         photo: (1, 3, H, W) in [0, 1].
@@ -34,6 +34,8 @@ def level_maps(photo: Tensor, maps: Sequence[Tensor], title: str = "") -> list[A
     for ax in axs:
         ax.set(xticks=[], yticks=[])
         ax.grid(visible=False)
+    note = "P2 to P5: root mean square over the channels, dark blue for the map's least, yellow for its most"
+    figure.supxlabel(note, fontsize=9)
     if title:
         figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left")
     return list(axs)
