@@ -6,14 +6,16 @@ import contextlib
 import functools
 import io
 import random
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import nbformat
 import torch
 
-from workbench.classroom.answers import Question
+from workbench.classroom.answers import Failed, Question, Verdict
 from workbench.classroom.judge import Near, judge
+from workbench.classroom.partly import ByPart
 
 
 def INPUTS(seed: int) -> dict[str, list[tuple[Any, ...]]]:  # noqa: N802 - a name of the contract
@@ -36,7 +38,7 @@ def INPUTS(seed: int) -> dict[str, list[tuple[Any, ...]]]:  # noqa: N802 - a nam
         "transplant-test": [(rows, {4: 2, 6: 3}, n)],
         "parse-test": [(cfg,) for cfg in configs],
         "loop-test": [(cfg, x, layers) for cfg, x, layers in zip(configs, images, ([3], [4, 7]), strict=True)],
-        "rtdetr-test": [(8 * rng.randint(1, 3), torch.rand(1, 3, 160, 160, generator=g))],
+        "rtdetr-test": [(8 * rng.randint(1, 3), torch.rand(1, 3, 160, 160, generator=g), [2, 4])],
     }
 
 
@@ -82,6 +84,24 @@ def _untapped(rows: list[Any], taps: dict[int, int], n_old: int) -> list[Any]:
     return reference()["transplant"](rows, {old: old for old in range(n_old)}, n_old)
 
 
+class Raised(NamedTuple):
+    """A comparison of tuples in which one part may be the text of an error instead of a tensor."""
+
+    compare: ByPart
+    part: int
+
+    def __call__(self, given: Sequence[Any], inputs: Sequence[tuple[Any, ...]]) -> Verdict:
+        """Return the verdict on a student's results."""
+        return self.compare([self._with_error(result) for result in given], inputs)
+
+    def _with_error(self, result: Any) -> Any:
+        if type(result) not in (list, tuple) or len(result) <= self.part or type(result[self.part]) is not str:
+            return result
+        parts = list(result)
+        parts[self.part] = Failed(parts[self.part])
+        return parts
+
+
 QUESTIONS = (
     Question("layers-test", 2, "first_layers", judge(
         _first(5),
@@ -95,14 +115,14 @@ QUESTIONS = (
         Near(1 / 3, _untapped, "later layers are right; old layers of the backbone become their taps"),
         call="transplant(rows, taps, n_old)",
     )),
-    Question("parse-test", 4, "parse_rows", judge(
-        _ours("parse_rows"), call="parse_rows(cfg)", parts=("numbers", "kept layers", "parameters"),
-    )),
-    Question("loop-test", 3, "run_yolo", judge(
+    Question("parse-test", 4, "parse_rows", ByPart(judge(
+        _ours("parse_rows"), call="parse_rows(cfg)", parts=("layer numbers", "kept layers", "parameters"),
+    ), (0.5, 0.25, 0.25))),
+    Question("loop-test", 3, "run_yolo", Raised(ByPart(judge(
         _ours("run_yolo"),
-        call="run_yolo(cfg, x, layers)", parts=("strides", "detections", "vectors"),
-    )),
-    Question("rtdetr-test", 2, "run_rtdetr", judge(
-        _ours("run_rtdetr"), call="run_rtdetr(base, x)", parts=("kept layers", "shape"),
-    )),
+        call="run_yolo(cfg, x, layers)", parts=("strides", "detections", "vectors", "what y holds"),
+    ), (1 / 6, 1 / 3, 1 / 3, 1 / 6)), 2)),
+    Question("rtdetr-test", 2, "run_rtdetr", Raised(ByPart(judge(
+        _ours("run_rtdetr"), call="run_rtdetr(base, x, layers)", parts=("shape of the queries", "vectors"),
+    ), (0.5, 0.5)), 1)),
 )  # fmt: skip

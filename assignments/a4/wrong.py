@@ -28,13 +28,21 @@ WRONG = {
         "transplant-answer", change("transplant-answer", "layer - n_old + 5", "layer"), {"transplant-test": 1}),
     "moves by five": (
         "transplant-answer", change("transplant-answer", "layer - n_old + 5", "layer - 5"), {"transplant-test": 0}),
-    "no shift": ("parse-answer", change("parse-answer", "len(c2) - 1", "0"), {"parse-test": 0}),
-    "shift by five": ("parse-answer", change("parse-answer", "len(c2) - 1", "len(c2)"), {"parse-test": 0}),
+    "no shift": ("parse-answer", change("parse-answer", "len(c2) - 1", "0"), {"parse-test": 1}),
+    "shift by five": ("parse-answer", change("parse-answer", "len(c2) - 1", "len(c2)"), {"parse-test": 2}),
     "input channels forgotten": (
         "parse-answer", change("parse-answer", "args = [ch[f], *args]", "pass"), {"parse-test": 0}),
     "no place for the empty layer": (
         "loop-answer", change("loop-answer", "[None, *m(x)]", "list(m(x))"), {"loop-test": 0}),
     "embed counts rows": (
-        "loop-answer", change("loop-answer", "if i in embed", "if m.i in embed"), {"loop-test": 0}),
+        "loop-answer", change("loop-answer", "if i in embed", "if m.i in embed"), {"loop-test": 2}),
+    "everything is kept": (
+        "loop-answer", change("loop-answer", "y.append(x if i in self.save else None)", "y.append(x)"),
+        {"loop-test": 2.5}),
+    "taps keep their numbers": (
+        "transplant-answer", change("transplant-answer", "taps[layer] if layer < n_old", "layer if layer < n_old"),
+        {"transplant-test": 1}),
+    "backbone channels in one entry": (
+        "parse-answer", change("parse-answer", "ch.extend(c2)", "ch.append(c2[-1])"), {"parse-test": 0}),
     "RT-DETR forgotten": ("rtdetr-answer", "def edit_rtdetr(text):\n    return text", {"rtdetr-test": 0}),
 }  # fmt: skip
