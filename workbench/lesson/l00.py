@@ -76,7 +76,12 @@ def _p5_of_starnet() -> int:
 
 
 questions(
-    Question("q1", "b", why="P3 to P5: strides 8, 16 and 32. P2 is there for those who want it.", see="section 3"),
+    Question(
+        "q1",
+        "b",
+        why="P3 to P5: strides 8, 16 and 32. P2 is there for those who want it.",
+        see="section 1, the drawing",
+    ),
     Question("q2", "c", why="Convolutions slide over the map: more pixels, same weights.", see="section 2"),
     Question("q3", 20, why="640 / 32.", see="section 1"),
     Question("q4", _p5_of_starnet, why="feature_info says so without running the network.", see="section 1", code=True),
