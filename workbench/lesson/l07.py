@@ -20,7 +20,7 @@ def _intensity(c: int, h: int, k: int, groups: int) -> float:
 @exercise(
     "ex-intensity",
     hint="every weight works once per pixel, 2 FLOP each time; 4 bytes for each number of input, output and weights.",
-    ok="A depthwise 3×3 stays near 2.25 FLOP per byte at any width: no cache trick makes it arithmetic-bound.",
+    ok="A depthwise 3×3 stays near 2.25 FLOP per byte at any width: more channels never lift it over the ridge.",
     wrong={
         "MACs instead of FLOPs": lambda c, h, k, g: _intensity(c, h, k, g) / 2,
         "numbers instead of bytes": lambda c, h, k, g: 4 * _intensity(c, h, k, g),

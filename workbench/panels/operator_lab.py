@@ -61,6 +61,7 @@ class OperatorLab(LessonPanel):
     ) -> OperatorTable:
         if not operators:
             raise WorkbenchError("no operator chosen; select at least one")
+        self.words.value = "<i>measuring …</i>"  # it takes seconds; what is shown is of the old choice until then
         cells = {op: (op, channels, size) for op in operators}
         candidates = {op: candidate(op, channels, size, LAYERS, batch, runtime) for op in operators}
         result = latency(candidates, threads=threads, layout=layout, **self._plan)
