@@ -219,12 +219,13 @@ def test_receptive_fields_mark_the_square_that_holds_most():
     field = ReceptiveField(influence=influence, centre=(10, 10), unit=(1, 1))
     (ax,) = plots.receptive_fields({"P3": field}, crop=11)
     side = field.side(0.95)
-    assert ax.get_title() == f"P3: 95 % in {side} px"
-    (square,) = ax.patches
-    assert (square.get_width(), square.get_x() + side / 2) == (side, 10)
+    assert ax.get_title() == f"P3: 95 % in {side} of 5 px"
+    theory, square = ax.patches
+    assert (square.get_width(), square.get_x() + side / 2) == (side, 0), "measured from the centre"
+    assert (theory.get_width(), theory.get_height(), *theory.get_xy()) == (5, 5, -2.5, -2.5)
     assert shown(ax)[10, 10] == 1
     assert shown(ax)[8, 8] == pytest.approx(0.5), "square roots: a quarter of the influence is half the shade"
-    assert ax.get_xlim() == (4.5, 15.5)
+    assert ax.get_xlim() == (-5.5, 5.5)
 
 
 def test_a_cka_matrix_shows_its_numbers():
