@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -284,11 +285,14 @@ def _until(condition, seconds: float = 60.0) -> None:
 
 @sandboxed
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc")
-def test_a_killed_driver_loses_nothing(tmp_path):
+def test_a_killed_driver_loses_nothing(tmp_path, monkeypatch):
     books = {"ada": BOOKS["ada"], "bob": BOOKS["bob"], "kim": small.notebook(SAY.format("wait")), "zoe": BOOKS["cem"]}
     course = made(tmp_path / "course", books)
     command = [sys.executable, "-c", "from workbench.cli import main; main()", "class", "grade", "a1"]
-    driver = subprocess.Popen(command, cwd=course.root, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    env = {**os.environ, "TMPDIR": str(temporary)}
+    driver = subprocess.Popen(command, cwd=course.root, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=env)
     try:
         _until((tmp_path / "waiting").exists)
         with pytest.raises(ClassroomError, match="another grading is running"):
@@ -300,10 +304,13 @@ def test_a_killed_driver_loses_nothing(tmp_path):
     done = files(course, "ada", "bob")
     assert len(done) == 4, "two notebooks, two records"
     assert not files(course, "kim", "zoe")
+    assert len(list(temporary.glob("workbench-grading-*"))) == 1, "a killed driver cannot remove its folder"
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     (tmp_path / "go on").touch()
     said: list[str] = []
     records = grade(course, on_progress=said.append)
     assert {s: points(r) for s, r in records.items()} == {"ada": (2, 3), "bob": (1, 3), "kim": (0, 3), "zoe": (2, 0)}
+    assert not list(temporary.iterdir()), "the next call does"
     assert said[0] == "2 of 4 are graded already and have not changed"
     assert files(course, "ada", "bob") == done
     assert gradebook(course) == {"ada": (5, 10), "bob": (4, 10), "kim": (3, 10), "zoe": (2, 10)}
