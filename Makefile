@@ -81,7 +81,7 @@ $(VENV)/.app: $(PINS) | $(BIN)/python
 
 $(VENV)/.test: $(PINS) | $(BIN)/python
 	$(PIP) -e ".[dev,runtimes,reference,classroom,app]"
-	@touch $(VENV)/.lab $@
+	@touch $(VENV)/.lab $(VENV)/.app $@
 
 $(VENV)/.book: $(PINS) | $(BIN)/python
 	$(PIP) -e ".[book,runtimes,reference]"
