@@ -12,13 +12,16 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+import torch
 from nbformat import v4
+from torch import nn
+from torch.nn import functional as F
 
 pytest.importorskip("onnx", reason="onnx is not installed (extra runtimes)")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (extra runtimes)")
 
 from onnx_files import BAD, MEMORY, SLOW, UNFIT, detector
-from test_assignments import run
+from test_assignments import cells, run
 
 import workbench as wb
 from workbench.classroom import capstone, exam
@@ -56,6 +59,27 @@ def test_a_bad_file_is_refused_with_its_reason(name, here, bad_input):
     assert reason in found.error
     assert "\n" not in found.error
     bad_input("grading", f"capstone: an ONNX file with {name}", found.error)
+
+
+class Warped(nn.Module):
+    """A network with an operator that is refused, two levels deep."""
+
+    def __init__(self):
+        super().__init__()
+        self.levels = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(Warp()))
+
+    def forward(self, x):
+        return self.levels(x)
+
+
+class Warp(nn.Module):
+    def forward(self, x):
+        return F.grid_sample(x, torch.zeros(1, 8, 8, 2), align_corners=False)
+
+
+def test_a_refused_operator_is_named_with_its_place():
+    with pytest.raises(capstone.BadFileError, match=r"operator GridSample in levels\.1\.0 is not one .* convolutions"):
+        capstone.own_file(module_bytes(Warped(), (1, 3, 8, 8)))
 
 
 @pytest.mark.parametrize("name", UNFIT)
@@ -119,6 +143,28 @@ def trained(tmp_path_factory):
         yield with_weights(names["wire"](), WEIGHTS)
     sys.modules.pop("mine", None)
     wb.backbones.registry._custom.pop("Mine", None)
+
+
+def test_weights_that_fit_are_not_trained_again_and_a_check_takes_a_taste(tmp_path, monkeypatch, capsys):
+    """`class check` runs the training cell as well: with epochs() = 40 it would take minutes, and then its time out."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("WORKBENCH_CHECKING", "1")
+    names, cell = run("a5"), next(c.source for c in cells("a5") if c.id == "train-run")
+    try:
+        exec(compile(cell, "train-run", "exec"), names)
+        assert not (tmp_path / "a5.safetensors").exists()
+        said = capsys.readouterr().out
+        assert "a5.safetensors is not there" in said
+        assert "a taste; nothing was written" in said
+        shutil.copy(WEIGHTS, tmp_path)
+        monkeypatch.delenv("WORKBENCH_CHECKING")
+        exec(compile(cell, "train-run", "exec"), names)
+        assert capsys.readouterr().out.startswith("a5.safetensors belongs to this network: nothing to train")
+    finally:
+        sys.modules.pop("mine", None)
+        wb.backbones.registry._custom.pop("Mine", None)
 
 
 def test_map_is_what_ultralytics_says(trained):

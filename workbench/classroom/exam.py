@@ -18,7 +18,7 @@ from ..datasets.draw import NAMES
 from ..measure.stats import Ratio, Sample, paired_ratio
 from .answers import Failed
 from .course import ClassroomError
-from .graph import MAX_BYTES, BadFileError
+from .graph import BadFileError, check_size
 from .sandbox import DiedError, Sandbox
 from .walls import Limits, problem
 
@@ -150,10 +150,9 @@ def score_file(data: bytes, seed: int, images: int = IMAGES, timing_s: float = T
 
 
 def _guarded(data: bytes, work: Callable[[Any], Any]) -> Any:
-    if len(data) > MAX_BYTES:
-        return Failed(f"the file has {len(data) / 2**20:,.0f} MB; at most {MAX_BYTES >> 20} MB")
     for attempt in range(2):
         try:
+            check_size(data)
             with _started() as box:
                 return work(box)
         except BadFileError as e:

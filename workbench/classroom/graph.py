@@ -39,6 +39,19 @@ class BadFileError(ClassroomError):
     """A handed-in file is refused. The message says why, to the student."""
 
 
+def check_size(data: bytes) -> None:
+    """Refuse a file that is too large.
+
+    Raises:
+        BadFileError: it is.
+    """
+    if len(data) > MAX_BYTES:
+        raise BadFileError(
+            f"the file has {len(data) / 2**20:,.0f} MB; at most {MAX_BYTES >> 20} MB, which is "
+            f"{MAX_BYTES >> 22} million parameters in single precision"
+        )
+
+
 def read(data: bytes) -> Any:
     """Return the model in a file that may be run: standard operators only, everything in the one file.
 
@@ -47,8 +60,7 @@ def read(data: bytes) -> Any:
     """
     import onnx
 
-    if len(data) > MAX_BYTES:
-        raise BadFileError(f"the file has {len(data) / 2**20:,.0f} MB; at most {MAX_BYTES >> 20} MB")
+    check_size(data)
     try:
         model = onnx.load_model_from_string(data)
     except Exception:  # protobuf's; which class depends on its version
@@ -84,7 +96,10 @@ def _only_standard(model: Any) -> None:
         if node.op_type in LOOPS or any(a.HasField("g") or a.graphs for a in node.attribute):
             raise BadFileError(f"the graph has a loop or a branch ({_short(node.op_type)}): what it costs is not fixed")
         if node.op_type not in ALLOWED:
-            raise BadFileError(f"the operator {_short(node.op_type)} is not one that a detector may use here")
+            raise BadFileError(
+                f"the operator {_short(node.op_type)}{_at(node)} is not one that a detector may use here; use "
+                "convolutions, matrix products, norms, activations, pooling, sums and products"
+            )
     if graph.sparse_initializer or model.training_info:
         raise BadFileError("the file holds sparse weights or a training graph; export the network for inference")
 
@@ -183,6 +198,12 @@ def _einsum(node: Any, ins: list[Shape]) -> int:
         raise BadFileError(f"the Einsum {_short(equation)!r} cannot be counted; write it as a matrix product")
     sizes = dict(pair for term, shape in zip(terms, ins, strict=True) for pair in zip(term, shape, strict=True))
     return math.prod(sizes.values()) * max(1, len(terms) - 1)
+
+
+def _at(node: Any) -> str:
+    """Return where in the network an operator is, as far as its name says it: PyTorch writes "/stages.0/conv/Conv"."""
+    place = _short(node.name).strip("/").rpartition("/")[0].rpartition("/")[2]
+    return f" in {place}" if place else ""
 
 
 def _short(text: object, most: int = 60) -> str:
