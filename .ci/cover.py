@@ -1,5 +1,8 @@
 """`make coverage`: which lines of workbench/ the tests reach, children and parallel workers measured too.
 
+Not what runs behind the sandbox's walls, which nothing may be written through, or ends by a kill that nobody hears:
+`tests/classroom/test_inside.py` runs the same code without walls.
+
 Runs every test and doctest once (what needs a browser or minutes only where `make test` runs it), prints the packages,
 and records data/results/coverage.json. A figure below the target ends with 1. A line that is reached is not yet tested;
 `make mutation` asks the other question.

@@ -90,7 +90,7 @@ def marks(
     assignment: Assignment,
     csv: Annotated[Path | None, typer.Option(help="Write the table for a spreadsheet here.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the distribution into this file.")] = None,
-    by_hand: Annotated[bool, typer.Option(help="Write the table in which a person enters marks.")] = False,
+    by_hand: Annotated[bool, typer.Option(help="Write the texts on one page, and the table for their marks.")] = False,
 ) -> None:
     """Show the marks by question. As CSV and as a figure where wanted."""
     from ..classroom import Course
