@@ -15,6 +15,7 @@ import workbench as wb
 from workbench.cli.app import write_pages
 from workbench.errors import WorkbenchError
 from workbench.panels import _compare as pure
+from workbench.panels._compare_filter import parse_filter
 from workbench.panels.compare import BUTTONS, Compare
 from workbench.train.results import load_results
 from workbench.yolo import comparison
@@ -98,7 +99,7 @@ ROWS = [
     ],
 )  # fmt: skip
 def test_filter(text, kept):
-    keep = pure.parse_filter(text)
+    keep = parse_filter(text)
     assert "".join(r["name"] for r in ROWS if keep(r)) == kept
 
 
@@ -106,7 +107,7 @@ def test_filter(text, kept):
                                             ("macs<1.2.3", "'1.2.3'"), ("m<3", "no property 'm'")])  # fmt: skip
 def test_a_filter_that_means_nothing(text, part, bad_input):
     with pytest.raises(WorkbenchError) as e:
-        pure.parse_filter(text)
+        parse_filter(text)
     assert part in str(e.value)
     bad_input("panels", f"Compare filter {text!r}", e.value)
 

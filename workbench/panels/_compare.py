@@ -1,18 +1,16 @@
-"""What the Compare panel shows, without any widget: the properties of a network, filter, front, table, card, CSV."""
+"""What the Compare panel shows, without any widget: the properties of a network, front, table, card, CSV."""
 
 from __future__ import annotations
 
 import csv
 import functools
 import io
-import re
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
-from ..errors import DataNotFoundError, WorkbenchError, did_you_mean
+from ..errors import DataNotFoundError
 from ..plots.latency import pareto_front
 from ..train.results import load_results
 from ..yolo.comparison import STOCK, Conditions
@@ -20,7 +18,6 @@ from ._scene import escape
 
 Row = Mapping[str, Any]
 TRAINED = "shapes_128_converged"  # recorded runs with images held out, in yolo11n
-FACTORS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 
 
 @dataclass(frozen=True)
@@ -77,19 +74,6 @@ FIELDS = {
 }
 
 
-def field(name: str) -> Field:
-    """Return a field by its key or the beginning of its key.
-
-    Raises:
-        WorkbenchError: no field, or several, of that name.
-    """
-    found = [f for key, f in FIELDS.items() if key == name] or [f for key, f in FIELDS.items() if key.startswith(name)]
-    if len(found) != 1:
-        hint = did_you_mean(name, FIELDS) or f"; expected one of {', '.join(FIELDS)}"
-        raise WorkbenchError(f"no property {name!r}{hint}")
-    return found[0]
-
-
 @functools.cache
 def trained(name: str) -> dict[str, Any]:
     """Return the recorded mAP50 of YOLO11n with this backbone, on images held out: mean, ends and number of seeds."""
@@ -102,47 +86,6 @@ def trained(name: str) -> dict[str, Any]:
     return {
         "map50": statistics.mean(scores), "map50_low": min(scores), "map50_high": max(scores), "seeds": len(scores),
     }  # fmt: skip
-
-
-def parse_filter(text: str) -> Callable[[Row], bool]:
-    """Return a test of rows from words such as ``macs<500M latency<=10 starnet``; all must hold.
-
-    A number is in the unit a property is printed in, or with K, M, G in absolute ones; any other word is part of a
-    name, or a pattern with ``*``. A row whose number is unknown fails the test.
-
-    Raises:
-        WorkbenchError: a word that cannot be understood.
-
-    >>> keep = parse_filter("macs<500M star")
-    >>> keep({"name": "starnet_s1", "macs": 4.3e8}), keep({"name": "starnet_s4", "macs": 1.1e9})
-    (True, False)
-    """
-    tests = [_word(w) for w in re.sub(r"\s*(<=|>=|<|>)\s*", r"\1", text.replace(",", " ")).split()]
-    return lambda row: all(test(row) for test in tests)
-
-
-def _word(word: str) -> Callable[[Row], bool]:
-    parts = re.fullmatch(r"(\w+)(<=|>=|<|>)([\d.]+)([kKmMgG]?)", word)
-    if parts is None:
-        if re.search("[<>=]", word):
-            raise WorkbenchError(f"{word!r} is no filter; write a property, < or >, and a number, e.g. macs<500M")
-        pattern = word if "*" in word else f"*{word}*"
-        return lambda row: fnmatchcase(row["name"], pattern)
-    key, sign, digits, unit = parts.groups()
-    f = field(key.lower())
-    try:
-        limit = float(digits) * (FACTORS[unit.lower()] if unit else f.scale)
-    except ValueError:
-        raise WorkbenchError(f"{digits!r} in {word!r} is no number") from None
-
-    def test(row: Row) -> bool:
-        value = row.get(f.key)
-        if value is None:
-            return False
-        return bool(value <= limit if sign == "<=" else value >= limit if sign == ">=" else
-                    value < limit if sign == "<" else value > limit)  # fmt: skip
-
-    return test
 
 
 def front(rows: Sequence[Row], x: Field, y: Field) -> list[str]:

@@ -23,6 +23,7 @@ from ..plots.compare import comparison_scatter
 from ..plots.style import family_colour, family_marker
 from ..yolo.comparison import STOCK, Conditions, row, time_together
 from . import _compare as pure
+from ._compare_filter import parse_filter
 
 
 class CompareCanvas(anywidget.AnyWidget):
@@ -111,7 +112,7 @@ class Networks:
         Raises:
             WorkbenchError: the filter cannot be understood, or none of the networks can stand there.
         """
-        keep = pure.parse_filter(words)
+        keep = parse_filter(words)
         timing = self.timings.get(c)
         found = {n: self._known[_key(n, c)] for n in names}
         failed = {n: v for n, v in found.items() if isinstance(v, str)}
