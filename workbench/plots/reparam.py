@@ -90,7 +90,8 @@ def block_step(anatomy: Anatomy, step: str, channel: int = 0, figure: Figure | N
 
         figure = plt.figure(figsize=(9.2, 2.6))
     figure.set_layout_engine("constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(len(grids), 1.15))
+    halves: Any = figure.subfigures(1, 2, width_ratios=(len(grids), 1.15))
+    left, right = halves
     return [*_kernel_row(grids, left), _outputs(anatomy, right.subplots())]
 
 
