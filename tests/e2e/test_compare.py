@@ -107,8 +107,14 @@ def _status(url, token):
 def test_the_app_shows_the_panel_without_code_and_only_with_its_token(app, page):
     url, token = app
     assert _status(url, "wrong") in (0, 403)  # a login page, not the list
+    refused: list[tuple[str, str]] = []
+    answered = []  # by another machine, such as the CDN that Voilà's own template asks for icons
+    page.on("response", lambda r: None if r.url.startswith((url, "data:", "blob:")) else answered.append(r.url))
+    page.on("requestfailed", lambda r: None if r.url.startswith(url) else refused.append((r.url, r.failure)))
     page.set_viewport_size({"width": 1500, "height": 1400})
     page.goto(f"{url}/voila/render/1-compare.ipynb?token={token}", timeout=WAIT_MS)
     page.wait_for_selector(PANEL, timeout=WAIT_MS)
+    assert not answered, "the page reaches for another machine"
+    assert {why for _, why in refused} <= {"csp"}, "it was the network that failed, and not our rule that refused"
     assert page.get_by_text("import workbench").count() == 0
     touch_everything(page, page.locator(PANEL))
