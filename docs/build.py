@@ -7,6 +7,7 @@ together first. A lesson that did not change since the last build is taken from 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -36,18 +37,24 @@ def gather(source: Path) -> None:
     for origin, page in PAGES.items():
         shutil.copy(ROOT / origin, source / page)
     for page in source.rglob("*.md"):
-        page.write_text(_relink(page, source), encoding="utf-8")
+        page.write_text(_relink(page.read_text(encoding="utf-8"), page, source), encoding="utf-8")
+    for page in (source / "notebooks").glob("*.ipynb"):
+        lesson = json.loads(page.read_text(encoding="utf-8"))
+        for cell in lesson["cells"]:
+            if cell["cell_type"] == "markdown":
+                cell["source"] = _relink("".join(cell["source"]), page, source)
+        page.write_text(json.dumps(lesson, ensure_ascii=False), encoding="utf-8")
 
 
-def _relink(page: Path, source: Path) -> str:
+def _relink(text: str, page: Path, source: Path) -> str:
     """Return a page whose links to files outside the book have become plain code: they lead nowhere there."""
-    text = page.read_text(encoding="utf-8")
 
     def keep(match: re.Match[str]) -> str:
         label, target = match.group(1), match.group(2)
         if re.match(r"(https?:|#|mailto:)", target) or (page.parent / target.partition("#")[0]).exists():
             return match.group(0)
-        here = f"docs/{page.relative_to(source).as_posix()}"
+        here = page.relative_to(source).as_posix()
+        here = here if here.startswith("notebooks/") else f"docs/{here}"
         origin = next((o for o, p in PAGES.items() if source / p == page), here)
         file, hash_, place = target.partition("#")
         inside = Path(os.path.normpath(Path(origin).parent / file)).as_posix()
