@@ -55,7 +55,7 @@ def write_reading(course: Course, marks: Marks) -> Path:
 
     Raises:
         ClassroomError: the source cannot be read.
-        MissingExtraError: mistune, which comes with nbgrader, is not installed.
+        MissingExtraError: nbgrader, which brings mistune, is not installed.
     """
     source = read_notebook(course.source(marks.assignment) / f"{marks.assignment}.ipynb")
     questions = [q for q in marks.questions if q.kind == "text"]
@@ -96,7 +96,7 @@ def _rendered(lines: Sequence[str]) -> str:
     try:
         import mistune
     except ImportError:
-        raise MissingExtraError("mistune", "classroom") from None
+        raise MissingExtraError("nbgrader", "classroom") from None  # it comes with it
     return str(mistune.create_markdown(escape=True, plugins=["table"])("\n".join(lines)))
 
 
