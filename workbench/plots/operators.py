@@ -67,6 +67,7 @@ def operator_cost(costs: Mapping[str, Cost], title: str = "", figure: Figure | N
             bar.set_edgecolor("white")
         ax.set_xscale("log")
         ax.set_xlim(min(values) / 4, max(values) * 12)
+        ax.minorticks_off()  # a panel redraws this while a slider moves, and ticks are most of the work
         ax.bar_label(bars, [short(v) for v in values], padding=3, fontsize=9)
         ax.set_xlabel(label)
         ax.grid(axis="y", visible=False)
