@@ -119,8 +119,13 @@ def test_what_is_not_written_is_said_so(tmp_path):
     small.hand_in(course, "right", small.notebook(double=unwritten))
     wrong = "def total(xs):\n    return sum(double(x) for x in xs) + 1"
     small.hand_in(course, "wrong", small.notebook(double=unwritten, total=wrong))
+    small.hand_in(course, "typo", small.notebook(double="x = 1\ndef double(x:\n    return 2 * x"))
     found = {s: [(m.points, m.message, m.put_right) for m in r.questions.values()] for s, r in grade(course).items()}
     assert found["right"] == [(0, "left out", False), (3, "right, with the earlier answers put right", True)]
+    ends = "there is no double, because its cell ends with SyntaxError: "
+    assert found["typo"][0][1].startswith(ends)
+    assert found["typo"][0][1].endswith("(line 2)")
+    assert found["typo"][1][0] == 3, "judged with a double that is there"
     double, (points_, message, put_right) = found["wrong"]
     assert double == (0, "left out", False)
     assert (points_, put_right) == (0, True)

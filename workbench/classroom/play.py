@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
 import weakref
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from .submission import Grader
 
 MAX_STARTS = 5
+IN_CELL = re.compile(r"\([^()]*, line(?= \d+\)$)")  # IPython's own name of a cell
 PUT_RIGHT = ", with the earlier answers put right"
 WAITS = "calls a function that is not written yet"
 
@@ -69,6 +71,11 @@ class Play:
         for question in questions:
             missing = len(self.grader.inputs[question.id]) - len(self.results[question.id])
             self.results[question.id] += [Failed("the submission was stopped before this was called")] * missing
+
+    def error_of(self, cell: str) -> str:
+        """Return what one of the student's cells ended with; "" where it ran."""
+        place = next((i for i, step in enumerate(self.steps) if step.id == cell), -1)
+        return IN_CELL.sub("(line", str(self.outputs.get(place, {}).get("error") or ""))
 
     def _leave_out(self, reason: str) -> None:
         if self._at is None:

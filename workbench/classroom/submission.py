@@ -88,6 +88,10 @@ class Grader:
     def _verdict(self, question: Question, play: Play, results: Sequence[Any]) -> Verdict:
         """Judge what came out of the first run, and say it where a function is not written."""
         verdict, came = self.judge(question, results), play.results[question.id]
+        gone = f"there is no {question.call}"
+        if verdict.message.startswith(f"{question.call} failed: NameError: {gone}"):
+            error = play.error_of(self.master.answer_of(question.id))
+            return Verdict(0.0, line(f"{gone}, because its cell ends with {error}")) if error else verdict
         if verdict.fraction or not any(isinstance(r, Failed) and r.error == STUB for r in came):
             return verdict
         written = attempted(play.steps, self.master, question)
