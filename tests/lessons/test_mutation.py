@@ -29,11 +29,18 @@ def nbval(notebook, folder) -> tuple[set[int], str]:
 
 
 def up_to_golden(lesson: str):
-    """Return a copy of a lesson that ends with its first golden table, and that cell."""
+    """Return a copy of a lesson's code that ends with its first golden table after an assert, and that cell."""
     notebook = nbformat.read(lf.path(lesson), as_version=4)
-    last = next(i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code" and lf.is_golden(cell))
-    notebook.cells = [c for c in notebook.cells[: last + 1] if c.cell_type == "code"]
+    code = [c for c in notebook.cells if c.cell_type == "code"]
+    first = next(i for i, cell in enumerate(code) if asserts(cell))
+    last = next(i for i, cell in enumerate(code) if i > first and lf.is_golden(cell))
+    notebook.cells = code[: last + 1]
     return notebook, notebook.cells[-1]
+
+
+def asserts(cell) -> list[ast.Assert]:
+    """Return a cell's top-level asserts."""
+    return [node for node in lf.tree(cell).body if isinstance(node, ast.Assert)]
 
 
 def change_a_number(cell) -> None:
@@ -45,8 +52,7 @@ def change_a_number(cell) -> None:
 
 def turn_an_assert(cell) -> bool:
     """Negate a top-level assert, at the cell's end so that the rest of the cell still runs; False if there is none."""
-    found = [node for node in lf.tree(cell).body if isinstance(node, ast.Assert)]
-    if found:
+    if found := asserts(cell):
         cell.source += f"\nassert not ({ast.unparse(found[0].test)})"
     return bool(found)
 
