@@ -53,7 +53,7 @@ bench: $(VENV)/.test
 	@$(BIN)/python .ci/bench.py $(ARGS)
 
 bench-ui: $(VENV)/.test
-	@$(BIN)/python -m workbench.panels.bench $(ARGS)
+	@$(BIN)/python .ci/bench.py --part workbench.panels.bench $(ARGS)
 
 e2e: $(VENV)/.test
 	@$(BIN)/python -m pytest tests/e2e -m browser $(ARGS)

@@ -126,6 +126,8 @@ def main() -> None:
     parser.add_argument("--record", action="store_true", help="write data/results/bench_ui.csv and .json")
     parser.add_argument("--repeats", type=int, default=24)
     options = parser.parse_args()
+    if options.repeats < (fewest := 2 + max(len(values) for _, _, values, _, _ in CASES.values())):
+        parser.error(f"--repeats {options.repeats}: the first round is not counted; give at least {fewest}")
     rows = measure(options.repeats)
     for r in rows:
         print(f"{r['what']:58}{r['median_ms']:8.1f} ms  ({r['q1_ms']:.1f} … {r['q3_ms']:.1f}, n = {r['n']};"
