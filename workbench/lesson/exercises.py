@@ -19,9 +19,10 @@ A lesson's file (``l03.py``) holds its checks::
 
 The check receives the learner's answer. It raises ``AssertionError``, or returns a string: what is wrong. Returning
 None means right. Check types before values, and on fresh random input (`fresh`), so that an answer cannot be typed in.
-`wrong` names at least three plausible mistakes; a test requires each of them to fail, and the lesson's own solution to
-pass; a learner who makes one of them is told its name (`mistakes`). An answer that is ``...``, holds ``...``, or returns ``...`` when called was not attempted, which is no error, so
-*Restart & Run All* works on an unsolved lesson. Stubs therefore end in ``return ...``.
+`wrong` names at least three plausible mistakes: a test requires each of them to fail, and the lesson's own solution to
+pass; a learner who makes one is told its name. An answer that is ``...``, holds ``...``, or returns ``...`` when called
+was not attempted, which is no error, so *Restart & Run All* works on an unsolved lesson. Stubs therefore end in
+``return ...``.
 """
 
 from __future__ import annotations
