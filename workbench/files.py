@@ -131,10 +131,10 @@ def _lock(folder: Path) -> int | None:
     Raises:
         OSError: no folder of ours, or a file system without locks.
     """
-    try:
-        import fcntl
-    except ImportError:
-        raise OSError("this system has no flock") from None
+    if not hasattr(os, "O_NOFOLLOW"):  # Windows
+        raise OSError("this system has no flock")
+    import fcntl
+
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
