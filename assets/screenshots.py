@@ -139,7 +139,7 @@ def feedback(browser: Any) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         course = made_course(Path(folder, "course"))
-        hand_in_made(course, "a1", ["Ada Example"], first=1)
+        hand_in_made(course, "a1", ["ada"], first=1)
         grade_assignment(course, "a1")
         (path,) = write(course, "a1")
         page = browser.new_page(viewport={"width": 860, "height": 400})
