@@ -83,7 +83,7 @@ def test_a_missing_package_names_its_extra(runtime, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda n, *a: None if n == runtime else real(n, *a))
     assert isinstance(why_not(runtime), MissingExtraError)
     assert runtime not in available()
-    with pytest.raises(MissingExtraError, match=rf"{runtime} is not installed.*backbone-workbench\[runtimes\]"):
+    with pytest.raises(MissingExtraError, match=rf"{runtime} is not installed.*\[runtimes\]"):
         runtimes(TwoMaps(), [runtime], **OPTIONS)
 
 

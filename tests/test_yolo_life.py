@@ -208,7 +208,7 @@ def test_export_before_the_ramp_ends_is_refused_and_writes_nothing(vanilla, tmp_
 def test_a_missing_export_package_is_answered_with_its_extra(monkeypatch):
     exporter = SimpleNamespace(args=SimpleNamespace(format="onnx"))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "onnxslim" else name)
-    with pytest.raises(MissingExtraError, match=r"onnxslim is not installed.*backbone-workbench\[runtimes\]"):
+    with pytest.raises(MissingExtraError, match=r"onnxslim is not installed.*\[runtimes\]"):
         name_missing_extra(exporter)
     exporter.args.format = "torchscript"
     name_missing_extra(exporter)
