@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from workbench import deploy
 from workbench.backbones import FAMILIES, create_backbone, list_backbones
+from workbench.errors import WorkbenchError
 
 VARIANTS = [row["variant"] for row in table("backbones.csv")]
 WITH_LEVELS = [name for name in VARIANTS if not name.endswith("ada_pool")]
@@ -38,6 +39,11 @@ def macs(model: nn.Module, height: int = 224, width: int = 224) -> int:
 
 def test_the_table_has_every_variant():
     assert list_backbones("*_*") == VARIANTS == [v for _, variants in FAMILIES.values() for v in variants]
+
+
+def test_a_pattern_is_a_string():
+    with pytest.raises(WorkbenchError, match=r"a pattern is a string such as 'starnet\*'; came 5"):
+        list_backbones(5)
 
 
 @pytest.mark.parametrize("name", VARIANTS)

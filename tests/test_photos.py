@@ -90,3 +90,9 @@ def test_unknown_names_and_missing_files_say_what_there_is(tmp_path):
 def test_wrong_arguments_are_refused(imgsz, fit):
     with pytest.raises(WorkbenchError, match=r"imgsz|fit"):
         load_photo("cat", imgsz, fit)
+
+
+@pytest.mark.parametrize("source", [None, 5, torch.zeros(3, 8, 8)])
+def test_what_is_no_image_is_said(source):
+    with pytest.raises(WorkbenchError, match=rf"an image is a file, its bytes or .*; {type(source).__name__} is none"):
+        load_photo(source)

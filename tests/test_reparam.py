@@ -152,6 +152,12 @@ def refusal(model: nn.Module, **options) -> str:
     return str(error.value)
 
 
+@pytest.mark.parametrize("switch", [deploy, to_deploy_])
+def test_a_name_is_not_a_network(switch):
+    with pytest.raises(WorkbenchError, match=rf"{switch.__name__}\(\) got 'starnet_s1', not a network; give what wb"):
+        switch("starnet_s1")
+
+
 def test_training_mode_is_refused():
     model = calibrated(small("starnet"))
     assert "call .eval() first" in refusal(model.train())

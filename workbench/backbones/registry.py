@@ -31,9 +31,14 @@ _custom: dict[str, Callable[..., nn.Module]] = {}  # what `register` added
 def list_backbones(pattern: str = "*") -> list[str]:
     """Return the names of all variants, and of backbones you registered, that match a shell-style pattern.
 
+    Raises:
+        WorkbenchError: the pattern is not a string.
+
     >>> list_backbones("fasternet*")
     ['fasternet_t0', 'fasternet_t1', 'fasternet_t2', 'fasternet_s', 'fasternet_m', 'fasternet_l']
     """
+    if not isinstance(pattern, str):
+        raise WorkbenchError(f"a pattern is a string such as 'starnet*'; came {pattern!r:.60}")
     return [n for n in (*_FAMILY_OF, *_custom) if fnmatch.fnmatchcase(n, pattern)]
 
 

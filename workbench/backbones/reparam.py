@@ -66,11 +66,15 @@ def to_deploy_(model: nn.Module, *, merge: bool = True) -> nn.Module:
         merge: False leaves the pairs of modules that wait for a ramp (VanillaNet's) and only folds their BN, which is
             exact at any ramp. A later call can still merge them.
 
+    Raises:
+        WorkbenchError: `model` is no network.
+
     >>> from workbench.backbones import create_backbone
     >>> m = to_deploy_(create_backbone("mobileone_s0"))
     >>> sum(p.numel() for p in m.parameters())
     1053504
     """
+    _expect_network(model, "to_deploy_")
     for module in reversed(list(model.modules())):  # children before their parents
         switch = getattr(module, "reparameterize", None)
         if callable(switch) and (merge or not getattr(module, "waits_for_ramp", False)):
@@ -78,6 +82,13 @@ def to_deploy_(model: nn.Module, *, merge: bool = True) -> nn.Module:
     for module in list(model.modules()):
         _fold_bn_(module)
     return model
+
+
+def _expect_network(model: object, call: str) -> None:
+    if not isinstance(model, nn.Module):
+        raise WorkbenchError(
+            f"{call}() got {model!r:.60}, not a network; give what wb.create_backbone(…) or torch built, after .eval()"
+        )
 
 
 def _fold_bn_(module: nn.Module) -> None:
@@ -123,14 +134,16 @@ def deploy(model: nn.Module, x: Tensor | None = None, *, tolerance: float | None
             amplifies rounding beyond that (any order of summation then gives other outputs) is compared in float64.
 
     Raises:
-        WorkbenchError: the model is in training mode, has no weights (meta device), has an activation ramp below 1 (the
-            message says by how much the outputs would be wrong), or the outputs differ by more than `tolerance`.
+        WorkbenchError: `model` is no network, is in training mode, has no weights (meta device), has an activation ramp
+            below 1 (the message says by how much the outputs would be wrong), or the outputs differ by more than
+            `tolerance`.
 
     >>> from workbench.backbones import create_backbone
     >>> m = create_backbone("starnet_s050", num_classes=10).eval()
     >>> deploy(m).deploy_report.difference < 1e-4
     True
     """
+    _expect_network(model, "deploy")
     if any(m.training for m in model.modules()):
         raise WorkbenchError("deploy() got a training-mode model, whose BN statistics still move; call .eval() first")
     weight = next(model.parameters(), None)

@@ -50,11 +50,15 @@ def open_photo(source: str | Path | bytes) -> Image.Image:
 
     Raises:
         DataNotFoundError: no such file.
-        WorkbenchError: the file is not a readable image.
+        WorkbenchError: the file is not a readable image, or `source` is neither a name nor a path nor bytes.
 
     >>> open_photo("coffee").size
     (600, 400)
     """
+    if not isinstance(source, str | Path | bytes):
+        raise WorkbenchError(
+            f"an image is a file, its bytes or one of the photos {', '.join(PHOTOS)}; {type(source).__name__} is none"
+        )
     file, what = source, "the data"
     if not isinstance(source, bytes):
         file = photo(str(source)) if str(source) in PHOTOS else Path(source).expanduser()
