@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from workbench.backbones.weights import load_weights
 from workbench.errors import WorkbenchError
 
-LONGEST_S = 60  # a loader that hangs is a bug; nothing here needs more than a second
+LONGEST_S = 60  # of CPU time, whatever else runs: a loader that hangs is a bug; nothing here needs more than a second
 roomy = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 scalars = st.one_of(
     st.none(), st.booleans(), st.integers(-3, 3000), st.floats(-2, 2), st.sampled_from(("", "nc", "Conv", "os.system"))
@@ -59,14 +59,14 @@ def test_a_damaged_model_yaml_builds_or_is_refused(data, good_yaml, tmp_path):
 
     file = tmp_path / "yolo11n-fuzzed.yaml"
     file.write_text(yaml.safe_dump(damaged(good_yaml, data.draw)), encoding="utf-8")
-    before, start = sorted(tmp_path.rglob("*")), time.perf_counter()
+    before, start = sorted(tmp_path.rglob("*")), time.process_time()
     complaint = None
     try:
         wb.YOLO(str(file), task="detect")
     except Exception as e:  # ultralytics' own errors have no common class
         complaint = f"{e}"
     assert complaint != "", "an error without a word"
-    assert time.perf_counter() - start < LONGEST_S
+    assert time.process_time() - start < LONGEST_S
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -130,7 +130,7 @@ def test_a_damaged_checkpoint_loads_or_changes_nothing(data, tmp_path):
         content = content or bytearray(b"\0")
     path.write_bytes(bytes(content))
     before = {k: v.clone() for k, v in net.state_dict().items()}
-    start = time.perf_counter()
+    start = time.process_time()
     complaint = ""
     try:
         load_weights(net, path)
@@ -139,5 +139,5 @@ def test_a_damaged_checkpoint_loads_or_changes_nothing(data, tmp_path):
     assert "\n" not in complaint
     same = all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
     assert same or not complaint, "a refused file changed the network"
-    assert time.perf_counter() - start < LONGEST_S
+    assert time.process_time() - start < LONGEST_S
     assert [p.name for p in Path(tmp_path).iterdir()] == ["w.pth"]
