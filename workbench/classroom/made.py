@@ -43,7 +43,9 @@ def hand_in_made(course: Course, assignment: str, students: Sequence[str], first
     import nbformat
 
     right = _solutions(course, assignment)
-    wrong = list(_wrong(course.source(assignment) / "wrong.py").values())
+    wrong: dict[str, list[str]] = {}  # cell → what may stand in it
+    for cell, text, _ in _wrong(course.source(assignment) / "wrong.py").values():
+        wrong.setdefault(cell, []).append(text)
     for number, student in enumerate(students, first):
         notebook = read_notebook(course.release(assignment) / f"{assignment}.ipynb")
         answers = dict(_answers(MIX[number % len(MIX)], number, right, wrong))
@@ -55,7 +57,7 @@ def hand_in_made(course: Course, assignment: str, students: Sequence[str], first
         nbformat.write(notebook, folder / f"{assignment}.ipynb")
 
 
-def _answers(kind: str, number: int, right: dict[str, str], wrong: list[tuple[str, str, Any]]) -> dict[str, str]:
+def _answers(kind: str, number: int, right: dict[str, str], wrong: dict[str, list[str]]) -> dict[str, str]:
     if kind == "blank":
         return {}
     if kind == "gave up half way":
@@ -65,8 +67,8 @@ def _answers(kind: str, number: int, right: dict[str, str], wrong: list[tuple[st
         last = list(found)[-1]
         found[last] = found[last].replace("return", "return (", 1)
     for i in range({"one wrong": 1, "two wrong": 2}.get(kind, 0)):
-        cell, source, _ = wrong[(number + 3 * i) % len(wrong)]
-        found[cell] = source
+        cell = list(wrong)[(number + i) % len(wrong)]
+        found[cell] = wrong[cell][number % len(wrong[cell])]
     return found
 
 
