@@ -196,6 +196,15 @@ def test_equal_candidates_are_equal_when_only_one_fell_back(threads, busy):
 def test_few_pairs_promise_nothing():
     r = paired_ratio(fixed([2.0] * 4, [2.0] * 4), fixed([1.0] * 4, [1.0] * 4))
     assert (r.low, r.high) == (0.0, math.inf)
+    assert str(r) == "2 [no interval]"
+
+
+@pytest.mark.parametrize(("rounds", "said"), [(4, True), (5, False)])
+def test_a_table_without_intervals_says_why(rounds, said):
+    samples = {name: fixed([t] * rounds, [t] * rounds) for name, t in (("a", 1.0), ("b", 2.0))}
+    text = str(Latency(samples, {"threads": 1}, "a"))
+    assert ("2 [no interval]" in text, "no interval: fewer than 5 rounds" in text) == (said, said)
+    assert ("2 [2, 2]" in text) is not said
 
 
 def test_budget_ends_the_run_and_says_so():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import numpy as np
 
 BUSY = 0.93  # a sample with less CPU time per wall time than this was interrupted, and is dropped
 MAX_DROPPED = 0.30  # with more than this share dropped the machine is too busy for wall time: CPU time is used
+LEAST = 5  # paired rounds that an interval needs
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,11 @@ def summarise(samples: Sequence[Sample], threads: int = 1) -> Summary:
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times slower than the baseline, with an interval that covers the truth `level` of the time."""
+    """How many times slower than the baseline, with an interval that covers the truth `level` of the time.
+
+    >>> str(Ratio(1.5, 1.42, 1.61, 0.95, 20)), str(Ratio(1.5, 0.0, float("inf"), 0.95, 3))
+    ('1.5 [1.42, 1.61]', '1.5 [no interval]')
+    """
 
     ratio: float
     low: float
@@ -92,7 +98,13 @@ class Ratio:
     n: int
 
     def __str__(self) -> str:
-        return f"{self.ratio:.3g} [{self.low:.3g}, {self.high:.3g}]"
+        interval = f"{self.low:.3g}, {self.high:.3g}" if self.bounded else "no interval"
+        return f"{self.ratio:.3g} [{interval}]"
+
+    @property
+    def bounded(self) -> bool:
+        """Whether there were rounds enough for an interval."""
+        return math.isfinite(self.high)
 
 
 def paired_ratio(
@@ -110,7 +122,7 @@ def paired_ratio(
     the factor of Hesterberg, "What Teachers Should Know About the Bootstrap" (2015), section 3.1.
 
     Both candidates are read on the same clock: CPU time when either of them needs it. Rounds in which either was
-    dropped do not count. With fewer than five pairs the interval is unbounded.
+    dropped do not count. With fewer than `LEAST` pairs the interval is unbounded.
     """
     a, b = judge(samples, threads), judge(baseline, threads)
     times: list[dict[int, float]] = []
@@ -124,7 +136,7 @@ def paired_ratio(
     if not len(logs):
         return Ratio(float("nan"), 0.0, float("inf"), level, 0)
     ratio = float(np.exp(np.median(logs)))
-    if len(logs) < 5:
+    if len(logs) < LEAST:
         return Ratio(ratio, 0.0, float("inf"), level, len(logs))
     draws = np.random.default_rng(seed).integers(0, len(logs), (resamples, len(logs)))
     medians = np.median(logs[draws], axis=1)  # (resamples,)

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import WorkbenchError
 from ..files import replace_text, replacing
 from .environment import describe
-from .stats import Ratio, Sample, Summary, judge, paired_ratio, summarise
+from .stats import LEAST, Ratio, Sample, Summary, judge, paired_ratio, summarise
 from .tables import html_table, text_table
 
 COLUMNS = ("candidate", "round", "wall_s", "cpu_s", "runs", "faults", "kept")
@@ -103,6 +103,8 @@ class Latency:
         lines = [describe(dict(self.env)), "one interleaved run; ratios are paired per round, 95 % bootstrap interval"]
         if any(self.summary(name).clock == "cpu" for name in self.names):
             lines.append("clock cpu: over 30 % of the samples were interrupted, so CPU time is shown")
+        if not all(self.ratio(name).bounded for name in self.names):
+            lines.append(f"no interval: fewer than {LEAST} rounds in which both were measured undisturbed")
         return lines + ([ENDINGS[self.ending]] if self.ending in ENDINGS else [])
 
     def __str__(self) -> str:
