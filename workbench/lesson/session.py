@@ -81,7 +81,8 @@ def begin(lesson: str, *, seed: int = 0, threads: int = 1) -> None:
 
     plt.style.use("workbench.plots.house")  # a style sheet, workbench/plots/house.mplstyle
     _session = Session(lesson)
-    other = "WORKBENCH_BUDGET=full trains and measures for longer" if budget == "fast" else "longer training and measuring"
+    longer = "trains and measures for longer"
+    other = f"WORKBENCH_BUDGET=full {longer}" if budget == "fast" else longer
     print(f"Lesson {lesson} · {TITLES[lesson]} · budget {budget} ({other})")
     versions = [f"Python {platform.python_version()}", f"torch {torch.__version__}"]
     versions += [f"ultralytics {importlib.metadata.version('ultralytics')}", f"workbench {__version__}"]
