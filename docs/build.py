@@ -84,12 +84,13 @@ def main() -> int:
         "BOOK_EXECUTE": options.execute,
     }
     with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "book"
+        source, pages = Path(folder, "book"), Path(folder, "pages", "site")  # myst-nb also writes beside the pages
         gather(source)
         command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", str(source)]
-        code = subprocess.run([*command, str(options.out)], env=environment, cwd=folder).returncode
-    if code:
-        return code
+        code = subprocess.run([*command, str(pages)], env=environment, cwd=folder).returncode
+        if code:
+            return code
+        shutil.copytree(pages, options.out, dirs_exist_ok=True)
     if outside := sources_from_elsewhere(options.out):
         print("\n".join(["These pages would need a network:", *outside]), file=sys.stderr)
         return 1
